@@ -1,0 +1,65 @@
+// Package backplane takes messages from where they are sent to the
+// connections they are meant for, on this server and on every other.
+//
+// A send is addressed by a [Target] and encoded once for each protocol, never
+// once for each connection. [Local] keeps the connections of this server and is the
+// only code that delivers to them; alone it is the backplane of a server that
+// stands for itself. [Redis] adds a bus: what is sent goes out to Redis and
+// comes home, to this server as to the others, through the same Local.
+//
+//	hub → Redis.Send(Target, method, args) → envelope → PUBLISH
+//	                                                       │ to every server with a receiver
+//	connection ← Deliver ← Local.deliver ← envelope ←──────┘
+//
+// The wire is that of ASP.NET Core's Microsoft.AspNetCore.SignalR.StackExchangeRedis,
+// byte for byte, so that servers written in Go and in C# form one farm.
+package backplane
+
+import (
+	"context"
+
+	"signalrd/hubs/protocol"
+)
+
+// Connection is one client of this server, as the backplane sees it.
+type Connection interface {
+	// ID is unique among all servers.
+	ID() string
+
+	// UserID is empty for somebody who is not signed in. It never changes.
+	UserID() string
+
+	// Protocol is the encoding that the client understands.
+	Protocol() protocol.Protocol
+
+	// Deliver queues one record, framing included, for the client. It never
+	// waits for anything and keeps the order of its calls. The record is
+	// shared with other connections and must not be changed.
+	Deliver(record []byte)
+}
+
+// Backplane knows the connections of one hub on all servers. All its methods
+// are safe for concurrent use.
+type Backplane interface {
+	// Connect makes c a receiver. When it returns without an error, what is sent
+	// from then on to all, to c or to its user reaches c.
+	Connect(ctx context.Context, c Connection) error
+
+	// Disconnect makes c a receiver no more, and takes it out of its groups.
+	// It does not wait for other servers.
+	Disconnect(c Connection)
+
+	// Join adds a connection of this or another server to a group and returns
+	// when group messages reach it. Joining twice, and joining an id that no
+	// connection of this server has where there are no others, does nothing.
+	Join(ctx context.Context, connectionID, group string) error
+
+	// Leave takes a connection out of a group.
+	Leave(ctx context.Context, connectionID, group string) error
+
+	// Send invokes a client method on every connection that the target means.
+	// It returns when the message is on its way, not when it has arrived; a target
+	// that means nobody is no error. Messages sent one after the other arrive
+	// in that order.
+	Send(ctx context.Context, to Target, method string, args ...any) error
+}

@@ -1,0 +1,3 @@
+module signalrd
+
+go 1.26

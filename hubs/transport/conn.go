@@ -1,0 +1,82 @@
+// Package transport carries the bytes of hub connections over HTTP. A
+// [Handler] answers everything below one path: negotiation, the WebSocket
+// upgrade, and what is wrong with any other request. Whatever the transport,
+// it ends in the same place: the serve function gets a [Conn].
+//
+//	POST /chathub/negotiate?negotiateVersion=1  →  connection id and token
+//	GET  /chathub?id=TOKEN  (Upgrade: websocket) →  serve(Conn)
+//
+// The transport knows nothing of hub messages. Incoming boundaries carry no
+// meaning; outgoing ones do: clients insist that every WebSocket message holds
+// whole records, so what one Send is given travels together.
+package transport
+
+import (
+	"errors"
+	"net/http"
+
+	"signalrd/hubs/protocol"
+)
+
+// ErrStopped is returned by Receive after StopReceiving.
+var ErrStopped = errors.New("transport: receiving was stopped")
+
+// CloseStatus says how a connection is ended.
+type CloseStatus int
+
+const (
+	// CloseNormal ends a connection in good order: WebSocket status 1000.
+	CloseNormal CloseStatus = 1000
+	// CloseInternalError ends a connection that the server failed to serve:
+	// WebSocket status 1011.
+	CloseInternalError CloseStatus = 1011
+)
+
+// Conn is the byte stream to and from one client, whatever carries it.
+//
+// Receive is called by one goroutine at a time, and so is Send; the other
+// methods may be called by any, at any time.
+type Conn interface {
+	// ID is the public connection id: 22 characters that never repeat.
+	ID() string
+
+	// Request is the HTTP request that brought the connection about, with the
+	// context its middleware gave it. Its body and its context's cancellation
+	// mean nothing.
+	Request() *http.Request
+
+	// Binary says whether the transport can carry binary formats.
+	Binary() bool
+
+	// InherentKeepAlive says that the transport notices a silent peer by
+	// itself, so that neither side pings.
+	InherentKeepAlive() bool
+
+	// Receive waits until the client has sent something and returns buf with
+	// it appended; buf may be nil, and no buffer is held while waiting for
+	// one. io.EOF means that the client ended the connection in good order,
+	// ErrStopped that StopReceiving was called, any other error that the
+	// connection is lost.
+	Receive(buf []byte) ([]byte, error)
+
+	// StopReceiving makes a waiting Receive and every later one return
+	// ErrStopped.
+	StopReceiving()
+
+	// SetFormat says what kind of bytes Send is given from now on: Text until
+	// it is called. It must not run beside Send.
+	SetFormat(protocol.Format)
+
+	// Send hands whole records to the client as one message. It returns when
+	// they are with the operating system, and fails if that takes longer than
+	// the handler's SendTimeout or if the connection is lost.
+	Send(records []byte) error
+
+	// Close ends the connection: what was sent is on its way before the
+	// closing frame is. It waits for the client's own closing frame, at most
+	// the handler's CloseTimeout. Receive and Send must have returned.
+	Close(CloseStatus) error
+
+	// Abort drops the connection at once. Receive and Send fail.
+	Abort()
+}
