@@ -33,7 +33,7 @@ type Message struct {
 	HasResult bool // 3: there is a result, which may be null
 
 	Error          string // 3, 7
-	HasError       bool   // 3, 7: received with an error, which may be empty
+	HasError       bool   // 3, 7: there is an error, which may be empty
 	AllowReconnect bool   // 7
 
 	SequenceID int64 // 8, 9

@@ -42,8 +42,8 @@ type Protocol interface {
 	// Next finds the first record in buf. It returns the record without its
 	// framing, aliasing buf, and the number of bytes it takes up with it. n is
 	// 0 while buf holds no complete record. A limit above 0 is the largest
-	// number of bytes a record may take up, framing included: when that many
-	// are there and no record ends within them, Next fails.
+	// number of bytes a record may take up, framing included: when more than
+	// that are there and no record ends within the limit, Next fails.
 	Next(buf []byte, limit int) (record []byte, n int, err error)
 
 	// Parse reads one record into m, replacing what m held but reusing its
@@ -58,7 +58,8 @@ type Protocol interface {
 	Append(dst []byte, m *Message) ([]byte, error)
 
 	// Unmarshal decodes one raw value of a parsed message into v, a pointer.
-	// What it stores does not alias raw.
+	// What it stores does not alias raw. Its errors may quote the value, so
+	// they do not belong in a log.
 	Unmarshal(raw Raw, v any) error
 }
 

@@ -1,0 +1,27 @@
+package protocol
+
+// JSON is the text protocol that every client speaks (protocol §6). A record
+// is one JSON object and the byte 0x1E.
+//
+// Values to be sent are written by the rules of encoding/json: a struct field
+// bears the name in its json tag, or its Go name as it stands, so a type meant
+// for .NET clients should have tags in camel case; []byte is base64; HTML
+// characters are not escaped. [Raw] and [encoding/json.RawMessage] are JSON
+// already and are only checked and rid of white space; inside another value
+// only the latter is, while a Raw is bytes there.
+//
+// Values received are read by the rules of encoding/json, member names in any
+// case, with what .NET adds: null is no number, bool, array, [time.Time] or
+// other type with a text form, anywhere inside the value; a string must be
+// Unicode; a record nests at most 64 deep.
+var JSON Protocol = jsonProtocol{}
+
+type jsonProtocol struct{}
+
+func (jsonProtocol) Name() string { return "json" }
+
+func (jsonProtocol) Format() Format { return Text }
+
+func (jsonProtocol) Next(buf []byte, limit int) (record []byte, n int, err error) {
+	return NextTextRecord(buf, limit)
+}
