@@ -21,7 +21,8 @@ import (
 	"signalrd/hubs/protocol"
 )
 
-// Connection is one client of this server, as the backplane sees it.
+// Connection is one client of this server, as the backplane sees it. A
+// connection is known by its identity: implementations are pointers.
 type Connection interface {
 	// ID is unique among all servers.
 	ID() string
@@ -34,7 +35,8 @@ type Connection interface {
 
 	// Deliver queues one record, framing included, for the client. It never
 	// waits for anything and keeps the order of its calls. The record is
-	// shared with other connections and must not be changed.
+	// shared with other connections and must not be changed. The registry is
+	// locked meanwhile: Deliver must not call the backplane.
 	Deliver(record []byte)
 }
 
@@ -52,6 +54,7 @@ type Backplane interface {
 	// Join adds a connection of this or another server to a group and returns
 	// when group messages reach it. Joining twice, and joining an id that no
 	// connection of this server has where there are no others, does nothing.
+	// After an error it is unknown whether the connection is a member.
 	Join(ctx context.Context, connectionID, group string) error
 
 	// Leave takes a connection out of a group.
@@ -59,7 +62,9 @@ type Backplane interface {
 
 	// Send invokes a client method on every connection that the target means.
 	// It returns when the message is on its way, not when it has arrived; a target
-	// that means nobody is no error. Messages sent one after the other arrive
-	// in that order.
+	// that means nobody is no error. Messages sent one after the other to
+	// the same target arrive in that order; [Redis.Send] says what else holds
+	// with several servers. When an argument cannot be encoded, that is the
+	// error and nobody receives anything.
 	Send(ctx context.Context, to Target, method string, args ...any) error
 }

@@ -1,0 +1,85 @@
+package backplane
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/go-kit/log/level"
+	"github.com/philippseith/signalr"
+
+	"signalrd/hubs/protocol"
+)
+
+// Redis is also what a server of github.com/philippseith/signalr can be given
+// in place of its own lifetime manager:
+//
+//	signalr.WithHubLifetimeManager(func(signalr.Server) (signalr.HubLifetimeManager, error) {
+//		return redis, nil
+//	})
+//
+// The seven methods below are for such a server to call. It gives them no
+// context and takes no error: what fails is logged. Local must know JSON.
+// A connection has no user there.
+var _ signalr.HubLifetimeManager = (*Redis)(nil)
+
+// OnConnected makes a connection a receiver, or aborts it if that fails.
+func (r *Redis) OnConnected(conn signalr.HubConnection) {
+	if err := r.connectStock(conn); err != nil {
+		level.Error(r.logger).Log("msg", "connection refused", "err", err)
+		r.stock.remove(conn.ConnectionID())
+		conn.Abort()
+	}
+}
+
+var errNoJSON = errors.New("a stock server needs JSON: give it to NewLocal")
+
+func (r *Redis) connectStock(conn signalr.HubConnection) error {
+	i := slices.IndexFunc(r.local.protocols, func(p protocol.Protocol) bool { return p.Name() == protocol.JSON.Name() })
+	if i < 0 {
+		return errNoJSON
+	}
+	c := r.stock.add(conn, r.local.protocols[i], r.logger)
+	if c == nil {
+		return ErrClosed
+	}
+	return r.Connect(conn.Context(), c)
+}
+
+// OnDisconnected makes a connection a receiver no more.
+func (r *Redis) OnDisconnected(conn signalr.HubConnection) {
+	if c := r.stock.remove(conn.ConnectionID()); c != nil {
+		r.Disconnect(c)
+	}
+}
+
+// InvokeAll sends to every connection on every server.
+func (r *Redis) InvokeAll(target string, args []any) {
+	r.logFailed("send to all", r.Send(context.Background(), All(), target, args...))
+}
+
+// InvokeClient sends to one connection, wherever it is.
+func (r *Redis) InvokeClient(connectionID, target string, args []any) {
+	r.logFailed("send to a client", r.Send(context.Background(), Client(connectionID), target, args...))
+}
+
+// InvokeGroup sends to the members of a group on every server.
+func (r *Redis) InvokeGroup(groupName, target string, args []any) {
+	r.logFailed("send to a group", r.Send(context.Background(), Group(groupName), target, args...))
+}
+
+// AddToGroup returns when group messages reach the connection.
+func (r *Redis) AddToGroup(groupName, connectionID string) {
+	r.logFailed("join", r.Join(context.Background(), connectionID, groupName))
+}
+
+// RemoveFromGroup takes a connection out of a group.
+func (r *Redis) RemoveFromGroup(groupName, connectionID string) {
+	r.logFailed("leave", r.Leave(context.Background(), connectionID, groupName))
+}
+
+func (r *Redis) logFailed(what string, err error) {
+	if err != nil {
+		level.Error(r.logger).Log("msg", what+" failed", "err", err)
+	}
+}

@@ -1,0 +1,172 @@
+package backplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	maxQueued        = 1024    // messages; who comes then waits for room
+	maxPipeline      = 512     // messages
+	maxPipelineBytes = 1 << 20 // of payload, after which no further message is taken
+)
+
+// publication is one message on its way to Redis.
+type publication struct {
+	channel string
+	payload []byte
+	done    chan error  // holds the one result
+	expired atomic.Bool // its sender waits no more: do not send it
+}
+
+var errNoResult = namedError{"RedisConnectionException", "no answer in time"}
+
+// publish sends one payload to each of the channels, in order, and returns when
+// Redis has them all. It waits at most timing.send.
+func (b *Bus) publish(ctx context.Context, payload []byte, channels ...string) error {
+	if err := b.reachable(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, b.timing.send, errNoResult)
+	defer cancel()
+	sent := make([]*publication, 0, len(channels))
+	var failed error
+	for _, channel := range channels {
+		p := &publication{channel: b.prefix + channel, payload: payload, done: make(chan error, 1)}
+		if failed = b.enqueue(ctx, p); failed != nil {
+			break
+		}
+		sent = append(sent, p)
+	}
+	for _, p := range sent {
+		if err := b.result(ctx, p); failed == nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+// reachable fails at once when Redis is known to be away.
+func (b *Bus) reachable() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch b.status {
+	case closed:
+		return ErrClosed
+	case away:
+		return b.unavailable()
+	}
+	return nil
+}
+
+func (b *Bus) enqueue(ctx context.Context, p *publication) error {
+	select {
+	case b.publications <- p:
+		return nil
+	case <-ctx.Done():
+		return b.notSent(context.Cause(ctx))
+	case <-b.ctx.Done():
+		return ErrClosed
+	}
+}
+
+func (b *Bus) result(ctx context.Context, p *publication) error {
+	var err error
+	select {
+	case err = <-p.done:
+	case <-ctx.Done():
+		p.expired.Store(true)
+		select {
+		case err = <-p.done: // just in time
+		default:
+			err = context.Cause(ctx)
+		}
+	case <-b.ctx.Done():
+		return ErrClosed
+	}
+	if err != nil {
+		return b.notSent(err)
+	}
+	return nil
+}
+
+func (b *Bus) notSent(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err // the sender's own
+	}
+	return fmt.Errorf("redis at %s: %w: %w", b.options.Addr, ErrUnavailable, err)
+}
+
+// publishAll sends whatever has queued up in one go, and again, so that one
+// connection serves any number of senders and keeps the order of each.
+//
+// After a failure it starts over with a new client: one that could not connect
+// goes on refusing for a second after Redis is back.
+func (b *Bus) publishAll() {
+	client := redis.NewClient(&b.options)
+	defer func() { client.Close() }()
+	batch := make([]*publication, 0, maxPipeline)
+	for {
+		select {
+		case p := <-b.publications:
+			batch = b.gather(append(batch[:0], p))
+			if !b.publishBatch(client, batch) {
+				b.failed()
+				client.Close()
+				client = redis.NewClient(&b.options)
+			}
+			clear(batch) // so that nothing sent is kept
+		case <-b.ctx.Done():
+			return
+		}
+	}
+}
+
+// failed takes a failure to publish, while the other connection is lost as well,
+// for proof that Redis is away.
+func (b *Bus) failed() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.status == lost {
+		b.status = away
+	}
+}
+
+// gather adds to the batch what is there already.
+func (b *Bus) gather(batch []*publication) []*publication {
+	size := len(batch[0].payload)
+	for len(batch) < maxPipeline && size < maxPipelineBytes {
+		select {
+		case p := <-b.publications:
+			batch = append(batch, p)
+			size += len(p.payload)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// publishBatch tells each sender what became of its message, and reports
+// whether the connection is good for more.
+func (b *Bus) publishBatch(client *redis.Client, batch []*publication) (good bool) {
+	pipeline := client.Pipeline()
+	commands := make([]*redis.IntCmd, len(batch))
+	for i, p := range batch {
+		if !p.expired.Load() {
+			commands[i] = pipeline.Publish(b.ctx, p.channel, p.payload)
+		}
+	}
+	_, err := pipeline.Exec(b.ctx) // each command that failed has the error, too
+	for i, p := range batch {
+		if commands[i] != nil {
+			p.done <- commands[i].Err()
+		}
+	}
+	var refused redis.Error // by a Redis that answers
+	return err == nil || errors.As(err, &refused)
+}

@@ -1,0 +1,85 @@
+package backplane
+
+import (
+	"context"
+	"fmt"
+)
+
+// Send publishes an invocation on the channels that the target means, one after
+// the other, and returns when Redis has it; it comes home to this server as
+// to the others (protocol §11.3). Only what is meant for a single connection of
+// this server goes to it directly, without Redis: such a message may overtake an
+// earlier one that is still on its way home. All other messages arrive
+// everywhere in the order in which one goroutine sent them.
+//
+// Empty connection ids, user ids and group names are skipped.
+func (r *Redis) Send(ctx context.Context, to Target, method string, args ...any) error {
+	if r.isClosed() {
+		return fmt.Errorf("send %s: %w", method, ErrClosed)
+	}
+	if done, err := r.sendDirect(to, method, args); done {
+		return err
+	}
+	encoded, err := encode(r.local.protocols, everyProtocol(len(r.local.protocols)), method, args)
+	if err != nil {
+		return err
+	}
+	channels := r.channelsOf(to)
+	if len(channels) == 0 {
+		return nil
+	}
+	e := envelope{records: make([]labelled, len(encoded))}
+	if to.kind == toAll || to.kind == toGroups {
+		e.excluded = to.except
+	}
+	for i, record := range encoded {
+		e.records[i] = labelled{protocol: r.local.protocols[i].Name(), record: record}
+	}
+	if err := r.bus.publish(ctx, appendEnvelope(nil, &e), channels...); err != nil {
+		return fmt.Errorf("send %s: %w", method, err)
+	}
+	return nil
+}
+
+// sendDirect sends to a single connection if it is one of this server's.
+func (r *Redis) sendDirect(to Target, method string, args []any) (done bool, err error) {
+	if to.kind != toConnections || len(to.names) != 1 {
+		return false, nil
+	}
+	needed := r.local.spokenBy(to.names[0])
+	if needed == 0 {
+		return false, nil
+	}
+	message, err := encode(r.local.protocols, needed, method, args)
+	if err != nil {
+		return true, err
+	}
+	r.local.deliver(to, message)
+	return true, nil
+}
+
+// channelsOf names the channels that a message to the target is published on. To
+// several connections and users it goes once each, to groups as often as they are
+// named.
+func (r *Redis) channelsOf(to Target) []string {
+	switch to.kind {
+	case toAll:
+		return []string{r.channels.all()}
+	case toConnections:
+		return named(unique(to.names), r.channels.connection)
+	case toUsers:
+		return named(unique(to.names), r.channels.user)
+	default:
+		return named(to.names, r.channels.group)
+	}
+}
+
+func named(names []string, channel func(string) string) []string {
+	channels := make([]string, 0, len(names))
+	for _, name := range names {
+		if name != "" {
+			channels = append(channels, channel(name))
+		}
+	}
+	return channels
+}

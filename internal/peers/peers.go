@@ -1,0 +1,63 @@
+// Package peers finds and starts the programs that tests talk to and that do
+// not come with Go: Redis, Node, .NET, a browser. A test whose peer is
+// missing is skipped and says how to get it; with SIGNALRD_REQUIRE_PEERS set to
+// anything it fails instead, so that a complete run can be told from a partial one.
+package peers
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// RequireVariable is the environment variable that makes missing peers fail.
+const RequireVariable = "SIGNALRD_REQUIRE_PEERS"
+
+// DotnetVariable is the environment variable that says where the dotnet command is if it
+// is not in PATH.
+const DotnetVariable = "SIGNALRD_DOTNET"
+
+// Node returns the path of Node.js.
+func Node(t testing.TB) string {
+	t.Helper()
+	return find(t, "Node.js", "install Node 20 or later so that node is in PATH", "node")
+}
+
+// Dotnet returns the path of the dotnet command: what SIGNALRD_DOTNET says, else what
+// is in PATH.
+func Dotnet(t testing.TB) string {
+	t.Helper()
+	const get = "install the .NET 10 SDK, or set " + DotnetVariable + " to the path of its dotnet command"
+	if path := os.Getenv(DotnetVariable); path != "" {
+		return find(t, ".NET", get, path)
+	}
+	return find(t, ".NET", get, "dotnet")
+}
+
+// Chromium returns the path of Chromium or Google Chrome.
+func Chromium(t testing.TB) string {
+	t.Helper()
+	return find(t, "Chromium", "install chromium or google-chrome so that it is in PATH",
+		"chromium", "chromium-browser", "google-chrome")
+}
+
+// find returns the path of the first of the commands that there is.
+func find(t testing.TB, peer, get string, commands ...string) string {
+	t.Helper()
+	for _, command := range commands {
+		if path, err := exec.LookPath(command); err == nil {
+			return path
+		}
+	}
+	missing(t, peer, get)
+	return ""
+}
+
+// missing ends the test.
+func missing(t testing.TB, peer, get string) {
+	t.Helper()
+	if os.Getenv(RequireVariable) != "" {
+		t.Fatalf("%s is missing, and %s is set: %s", peer, RequireVariable, get)
+	}
+	t.Skipf("%s is missing: %s", peer, get)
+}

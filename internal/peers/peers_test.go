@@ -1,0 +1,122 @@
+package peers_test
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"signalrd/internal/peers"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestRedisStopsAndStartsOnTheSamePort(t *testing.T) {
+	redis := peers.Redis(t)
+	ping(t, redis.Addr())
+	redis.Stop()
+	if conn, err := net.Dial("tcp", redis.Addr()); err == nil {
+		conn.Close()
+		t.Fatal("a stopped Redis takes connections")
+	}
+	redis.Stop()
+	redis.Start()
+	ping(t, redis.Addr())
+}
+
+func ping(t *testing.T, addr string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, 7)
+	if _, err := conn.Read(answer); err != nil || string(answer) != "+PONG\r\n" {
+		t.Fatalf("answer %q, %v", answer, err)
+	}
+}
+
+func TestEveryTestHasARedisOfItsOwn(t *testing.T) {
+	seen := make(map[string]bool)
+	for range 5 {
+		addr := peers.Redis(t).Addr()
+		if seen[addr] {
+			t.Errorf("%s is given to two", addr)
+		}
+		seen[addr] = true
+	}
+}
+
+// recorder is a test that remembers how it ended. The methods that end a
+// test panic with it.
+type recorder struct {
+	testing.TB
+	ended string
+}
+
+func (r *recorder) Helper()               {}
+func (r *recorder) Cleanup(func())        {}
+func (r *recorder) Skipf(string, ...any)  { r.ended = "skipped"; panic(r) }
+func (r *recorder) Fatalf(string, ...any) { r.ended = "failed"; panic(r) }
+
+func outcome(find func(testing.TB) string) string {
+	r := &recorder{ended: "found"}
+	func() {
+		defer func() {
+			if p := recover(); p != nil && p != any(r) {
+				panic(p)
+			}
+		}()
+		find(r)
+	}()
+	return r.ended
+}
+
+func TestMissingPeers(t *testing.T) {
+	finders := map[string]func(testing.TB) string{
+		"node": peers.Node, "dotnet": peers.Dotnet, "chromium": peers.Chromium,
+		"redis": func(t testing.TB) string { return peers.Redis(t).Addr() },
+	}
+	t.Setenv("PATH", t.TempDir())
+	t.Setenv(peers.DotnetVariable, "")
+	for name, find := range finders {
+		t.Setenv(peers.RequireVariable, "")
+		if got := outcome(find); got != "skipped" {
+			t.Errorf("%s: %s, want skipped", name, got)
+		}
+		t.Setenv(peers.RequireVariable, "1")
+		if got := outcome(find); got != "failed" {
+			t.Errorf("%s required: %s, want failed", name, got)
+		}
+	}
+}
+
+func TestFoundPeers(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"node", "dotnet", "google-chrome"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir)
+	t.Setenv(peers.DotnetVariable, "")
+	for _, got := range []string{peers.Node(t), peers.Dotnet(t), peers.Chromium(t)} {
+		if filepath.Dir(got) != dir {
+			t.Errorf("found %s, want one in %s", got, dir)
+		}
+	}
+	elsewhere := filepath.Join(t.TempDir(), "my-dotnet")
+	if err := os.WriteFile(elsewhere, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(peers.DotnetVariable, elsewhere)
+	if got := peers.Dotnet(t); got != elsewhere {
+		t.Errorf("found %s, want %s", got, elsewhere)
+	}
+}
