@@ -36,6 +36,9 @@ const (
 //
 // Receive is called by one goroutine at a time, and so is Send; the other
 // methods may be called by any, at any time.
+//
+// A Conn lives until somebody calls Close or Abort, and somebody has to: the
+// serve function that got it may return before.
 type Conn interface {
 	// ID is the public connection id: 22 characters that never repeat.
 	ID() string
@@ -74,7 +77,8 @@ type Conn interface {
 
 	// Close ends the connection: what was sent is on its way before the
 	// closing frame is. It waits for the client's own closing frame, at most
-	// the handler's CloseTimeout. Receive and Send must have returned.
+	// the handler's CloseTimeout. Receive and Send must have returned. On a
+	// connection that has been closed or aborted it does nothing.
 	Close(CloseStatus) error
 
 	// Abort drops the connection at once. Receive and Send fail.

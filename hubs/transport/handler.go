@@ -1,0 +1,130 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+)
+
+// Options are what a Handler can be told. The zero value of each means its
+// default (protocol §10).
+type Options struct {
+	// Origins are the foreign origins whose pages may connect, in the form
+	// that ParseOrigins checks: "https://example.com", or "*" for any.
+	// Pages from the server's own host and programs that send no Origin
+	// always may. Default: none.
+	Origins []string
+
+	// MinimumProtocolVersion is the lowest negotiate version that is served.
+	// Default: 0.
+	MinimumProtocolVersion int
+
+	// SendTimeout is how long a client may take to accept one message before
+	// its connection is dropped. Default: 10 s.
+	SendTimeout time.Duration
+
+	// CloseTimeout is how long a client may take to answer a close frame.
+	// Default: 5 s.
+	CloseTimeout time.Duration
+
+	// DisconnectTimeout is how long a negotiated connection waits for its
+	// client to come. Default: 15 s.
+	DisconnectTimeout time.Duration
+
+	// Logger gets what operators should know. Default: nothing is logged.
+	Logger log.Logger
+}
+
+func (o *Options) withDefaults() Options {
+	var set Options
+	if o != nil {
+		set = *o
+	}
+	for _, d := range []struct {
+		timeout *time.Duration
+		value   time.Duration
+	}{{&set.SendTimeout, 10 * time.Second}, {&set.CloseTimeout, 5 * time.Second}, {&set.DisconnectTimeout, 15 * time.Second}} {
+		if *d.timeout == 0 {
+			*d.timeout = d.value
+		}
+	}
+	if set.Logger == nil {
+		set.Logger = log.NewNopLogger()
+	}
+	return set
+}
+
+// Handler answers what clients ask of one hub: its own path, and the path
+// below it that ends in "negotiate". It does not look at the rest of the path;
+// a [Mux] does. CORS is not its business either: see [CORS].
+//
+// Its methods are safe for concurrent use.
+type Handler struct {
+	serve    func(Conn)
+	options  Options
+	origins  origins
+	registry *registry
+}
+
+// New makes a Handler that calls serve for each new connection, on a goroutine
+// of its own. The connection lives until somebody calls its Close or Abort; that may be
+// after serve has returned. A panic of serve is logged and ends its connection
+// only. Nil options mean the defaults. New panics on an origin that
+// ParseOrigins refuses.
+func New(serve func(Conn), options *Options) *Handler {
+	set := options.withDefaults()
+	return &Handler{serve: serve, options: set, origins: mustParse(set.Origins), registry: newRegistry(set.DisconnectTimeout)}
+}
+
+// ServeHTTP implements http.Handler (protocol §1).
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case h.registry.isDraining():
+		answerDraining(w)
+	case isNegotiate(r.URL.Path):
+		h.negotiate(w, r)
+	default:
+		h.endpoint(w, r)
+	}
+}
+
+// isNegotiate says whether a path ends in the segment "negotiate".
+func isNegotiate(path string) bool {
+	path = strings.TrimSuffix(path, "/")
+	return strings.EqualFold(path[strings.LastIndexByte(path, '/')+1:], "negotiate")
+}
+
+// run serves a connection. The goroutine is a new one: that of the HTTP server
+// has a stack grown by parsing and TLS, and would keep its buffers alive.
+func (h *Handler) run(conn Conn) {
+	defer h.registry.leave()
+	defer func() {
+		if reason := recover(); reason != nil {
+			level.Error(h.options.Logger).Log("msg", "serving a connection panicked", "connection", conn.ID(), "panic", fmt.Sprint(reason), "stack", debug.Stack())
+			conn.Abort()
+		}
+	}()
+	h.serve(conn)
+}
+
+// Shutdown answers new requests with 503 and waits until every connection is
+// closed and every serve call has returned. It does not end them: whoever
+// serves them does, or Close. When ctx ends first it returns an error.
+func (h *Handler) Shutdown(ctx context.Context) error {
+	h.registry.drain()
+	return h.registry.wait(ctx)
+}
+
+// Close aborts all connections, besides what Shutdown does, and waits for
+// serve calls however long they take.
+func (h *Handler) Close() error {
+	h.registry.drain()
+	h.registry.abortAll()
+	return h.registry.wait(context.Background())
+}

@@ -1,0 +1,81 @@
+package transport
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// highestVersion of negotiate is what clients that ask for more get.
+const highestVersion = 1
+
+// negotiation is the answer to a negotiate request: fields in the order in
+// which ASP.NET Core writes them (protocol §1.2).
+type negotiation struct {
+	Version             int               `json:"negotiateVersion"`
+	ConnectionID        string            `json:"connectionId"`
+	ConnectionToken     string            `json:"connectionToken,omitempty"`
+	AvailableTransports []transportFormat `json:"availableTransports"`
+}
+
+type transportFormat struct {
+	Transport string   `json:"transport"`
+	Formats   []string `json:"transferFormats"`
+}
+
+// offered lists the transports in the order in which clients should try them.
+var offered = []transportFormat{{webSockets.String(), []string{"Text", "Binary"}}}
+
+type negotiateError struct {
+	Error string `json:"error"`
+}
+
+// negotiate gives a client the token of a new connection.
+func (h *Handler) negotiate(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		answer(w, http.StatusMethodNotAllowed, "")
+		return
+	}
+	version, refusal := h.version(r)
+	if refusal != "" {
+		answerJSON(w, negotiateError{refusal})
+		return
+	}
+	e, err := h.registry.negotiate(version > 0)
+	if err != nil {
+		answerDraining(w)
+		return
+	}
+	result := negotiation{Version: version, ConnectionID: e.id, AvailableTransports: offered}
+	if version > 0 {
+		result.ConnectionToken = e.token
+	}
+	answerJSON(w, result)
+}
+
+// version finds the negotiate version to speak, or what to refuse the client
+// with (protocol §1.1).
+func (h *Handler) version(r *http.Request) (version int, refusal string) {
+	asked := 0
+	if text, present := queryValue(r.URL.RawQuery, "negotiateVersion"); present {
+		number, err := strconv.ParseInt(strings.Trim(text, "\t\n\v\f\r "), 10, 32)
+		if err != nil {
+			return 0, "The client requested a non-integer protocol version."
+		}
+		asked = int(number)
+	}
+	if asked < h.options.MinimumProtocolVersion {
+		return 0, fmt.Sprintf("The client requested version '%d', but the server does not support this version.", asked)
+	}
+	return min(asked, highestVersion), ""
+}
+
+func answerJSON(w http.ResponseWriter, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic("transport: a negotiate answer has no value that could fail to encode: " + err.Error())
+	}
+	answerAs(w, "application/json", http.StatusOK, string(body))
+}

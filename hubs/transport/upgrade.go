@@ -1,0 +1,125 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha1"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-kit/log/level"
+)
+
+const webSocketVersion = "13"
+
+// isUpgrade says whether a request asks for a WebSocket.
+func isUpgrade(r *http.Request) bool {
+	return hasToken(r.Header["Connection"], "upgrade") && hasToken(r.Header["Upgrade"], "websocket")
+}
+
+func hasToken(values []string, token string) bool {
+	for _, value := range values {
+		for part := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(strings.TrimSpace(part), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// upgrade answers a request for a WebSocket (protocol §1.3, §2): with 101 and a
+// connection that is served, or with what is wrong.
+func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request) {
+	if !h.origins.admit(r) {
+		level.Info(h.options.Logger).Log("msg", "WebSocket refused: its origin is neither this host nor listed in Origins", "origin", r.Header.Get("Origin"), "host", r.Host)
+		answerAs(w, "", http.StatusForbidden, "")
+		return
+	}
+	if r.Header.Get("Sec-WebSocket-Version") != webSocketVersion {
+		w.Header().Set("Sec-WebSocket-Version", webSocketVersion)
+		answer(w, http.StatusUpgradeRequired, "Sec-WebSocket-Version must be 13.")
+		return
+	}
+	key := r.Header.Get("Sec-WebSocket-Key")
+	if decoded, err := base64.StdEncoding.DecodeString(key); err != nil || len(decoded) != 16 {
+		answer(w, http.StatusBadRequest, "Sec-WebSocket-Key must be 16 bytes in base64.")
+		return
+	}
+	token, _ := queryValue(r.URL.RawQuery, "id")
+	e, err := h.registry.bind(token, webSockets)
+	switch {
+	case errors.Is(err, errDraining):
+		answerDraining(w)
+	case errors.Is(err, errUnknown):
+		answerAs(w, "", http.StatusNotFound, unknownConnection)
+	case err != nil:
+		answer(w, http.StatusConflict, "")
+	default:
+		h.accept(w, r, e, key)
+	}
+}
+
+// accept takes the TCP connection over from the HTTP server and has it served.
+func (h *Handler) accept(w http.ResponseWriter, r *http.Request, e *entry, key string) {
+	conn, early, err := hijack(w)
+	if err != nil {
+		h.registry.forget(e)
+		h.registry.leave()
+		level.Error(h.options.Logger).Log("msg", "WebSocket failed: the HTTP server or a middleware does not let go of the connection", "err", err)
+		answer(w, http.StatusInternalServerError, "")
+		return
+	}
+	// The context is cancelled when this handler returns, the connection is not.
+	request := r.WithContext(context.WithoutCancel(r.Context()))
+	request.Body = http.NoBody
+	socket := newWebSocket(h, e, request, conn, early)
+	conn.SetWriteDeadline(time.Now().Add(h.options.SendTimeout))
+	if _, err := conn.Write(switchingProtocols(w.Header(), key)); err != nil {
+		level.Debug(h.options.Logger).Log("msg", "WebSocket failed: write the upgrade response", "connection", e.id, "err", err)
+		socket.Abort()
+		return
+	}
+	if !h.registry.attach(e, socket.Abort) {
+		socket.Abort()
+		return
+	}
+	go h.run(socket)
+}
+
+// hijack returns the connection and what the client has sent ahead on it.
+func hijack(w http.ResponseWriter) (conn net.Conn, early []byte, err error) {
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, nil, fmt.Errorf("hijack: %w", err)
+	}
+	ahead, err := buffered.Reader.Peek(buffered.Reader.Buffered())
+	if err != nil {
+		conn.Close()
+		return nil, nil, fmt.Errorf("hijack: take what is buffered: %w", err)
+	}
+	return conn, bytes.Clone(ahead), nil
+}
+
+// acceptGUID is RFC 6455's own.
+const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+// switchingProtocols is the response that accepts a WebSocket: no extension
+// and no subprotocol, whatever was offered, but what middleware has put into
+// the header.
+func switchingProtocols(header http.Header, key string) []byte {
+	sum := sha1.Sum([]byte(key + acceptGUID))
+	var response bytes.Buffer
+	response.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ")
+	response.WriteString(base64.StdEncoding.EncodeToString(sum[:]))
+	response.WriteString("\r\n")
+	// A bytes.Buffer takes everything.
+	_ = header.WriteSubset(&response, map[string]bool{"Connection": true, "Upgrade": true})
+	response.WriteString("\r\n")
+	return response.Bytes()
+}
