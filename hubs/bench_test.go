@@ -1,0 +1,71 @@
+package hubs
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"signalrd/backplane"
+	"signalrd/hubs/protocol"
+)
+
+// BenchmarkDispatch is an invocation from bytes to bytes: parsed, bound,
+// called and completed, without a transport.
+func BenchmarkDispatch(b *testing.B) {
+	s, err := NewServer(newEventLog().hub, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Shutdown(b.Context())
+	c := newConnection(s, newMemory(""))
+	c.protocol = protocol.JSON
+	record := []byte(`{"arguments":["` + strings.Repeat("x", 64) + `"],"invocationId":"17","target":"Echo","type":1}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := c.protocol.Parse(record, &c.message); err != nil {
+			b.Fatal(err)
+		}
+		call, refusal := c.bind(&c.message)
+		if refusal != "" {
+			b.Fatal(refusal)
+		}
+		c.run(call)
+		c.out.queue, c.out.bytes = c.out.queue[:0], 0
+	}
+}
+
+// sink is a connection that counts what it is given.
+type sink struct {
+	id    string
+	count int
+}
+
+func (s *sink) ID() string                  { return s.id }
+func (s *sink) UserID() string              { return "" }
+func (s *sink) Protocol() protocol.Protocol { return protocol.JSON }
+func (s *sink) Deliver([]byte)              { s.count++ }
+
+// BenchmarkFanOut sends one message to 1,000 connections, from the hub's call
+// to each connection's writer.
+func BenchmarkFanOut(b *testing.B) {
+	local := backplane.NewLocal()
+	s, err := NewServer(newEventLog().hub, &Options{Backplane: local})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Shutdown(b.Context())
+	const clients = 1000
+	for i := range clients {
+		if err := local.Connect(b.Context(), &sink{id: fmt.Sprint(i)}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	text := strings.Repeat("x", 64)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := s.Clients().All().Send("Message", text); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/clients, "ns/delivery")
+}

@@ -1,0 +1,355 @@
+package hubs
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"signalrd/backplane"
+	"signalrd/hubs/transport"
+)
+
+func TestHandshake(t *testing.T) {
+	const unexpected = "An unexpected error occurred during connection handshake."
+	for _, test := range []struct{ name, request, want, detail string }{
+		{"json", `{"protocol":"json","version":1}`, `{}`, ""},
+		{"upper case", `{"protocol":"JSON","version":1}`, `{}`, ""},
+		{"version 2", `{"version":2,"protocol":"json","more":[{}]}`, `{}`, ""},
+		{"version 0", `{"protocol":"json","version":0}`, `{}`, ""},
+		{"unknown protocol", `{"protocol":"xml","version":1}`, `{"error":"The protocol 'xml' is not supported."}`, ""},
+		{"version 3", `{"protocol":"json","version":3}`, `{"error":"The server does not support version 3 of the 'json' protocol."}`, ""},
+		{"no protocol", `{"version":1}`, `{"error":"` + unexpected + `"}`,
+			`{"error":"` + unexpected + ` InvalidDataException: Missing required property \u0027protocol\u0027. Message content: {\u0022version\u0022:1}"}`},
+		{"too long", strings.Repeat("x", 33000), `{"error":"Handshake was canceled."}`, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := newMemory("").start(newTestServer(t, newEventLog().hub, nil))
+			c.write(test.request + "\x1e")
+			c.expect(t, test.want)
+			if test.want != "{}" {
+				c.expectClosed(t, transport.CloseNormal)
+			}
+			if test.detail != "" {
+				c := newMemory("").start(newTestServer(t, newEventLog().hub, &Options{DetailedErrors: true}))
+				c.write(test.request + "\x1e")
+				c.wait(t, "an answer", func() bool { return len(c.out) > 0 })
+				if got := unescape(t, c.out[0]); got != unescape(t, test.detail) {
+					t.Errorf("got %s, want %s", got, test.detail)
+				}
+			}
+		})
+	}
+}
+
+func TestClientThatLeavesBeforeTheHandshake(t *testing.T) {
+	log := newEventLog()
+	log.connected = func(*testHub) { t.Error("the hub heard of it") }
+	log.disconnected = log.connected
+	s := newTestServer(t, log.hub, nil)
+	for _, end := range []func(*memory){(*memory).leave, (*memory).cut} {
+		c := newMemory("").start(s)
+		c.write(`{"protocol":`)
+		end(c)
+		c.expectClosed(t, transport.CloseNormal)
+	}
+}
+
+// How connections end: what the client is told, and what the hub finds as the
+// cause.
+func TestEndings(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		do    func(*memory)
+		want  string // Close message, empty if none can be seen
+		cause string
+	}{
+		{"abort", func(c *memory) { c.invoke("1", "AbortMe") }, `{"type":7}`, "the hub ended the connection"},
+		{"close", func(c *memory) { c.invoke("1", "CloseMe", "") }, `{"type":7,"allowReconnect":true}`, "the hub closed the connection"},
+		{"close with error", func(c *memory) { c.invoke("1", "CloseMe", "bye") }, `{"type":7,"error":"bye","allowReconnect":true}`, "bye"},
+		{"client closes", func(c *memory) { c.write(`{"type":7}` + "\x1e") }, `{"type":7}`, "the client left"},
+		{"client closes with error", func(c *memory) { c.write(`{"type":7,"error":"unwell"}` + "\x1e") }, `{"type":7}`, "unwell"},
+		{"client leaves", (*memory).leave, "", "the client left"},
+		{"client leaves halfway", func(c *memory) { c.write(`{"type":`); c.leave() }, "", "Connection terminated while reading a message."},
+		{"connection lost", (*memory).cut, "", "memory: connection lost"},
+		{"malformed", func(c *memory) { c.write("x\x1e") }, `{"type":7,"error":"Connection closed with an error.","allowReconnect":true}`, "Error reading JSON."},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			log := newEventLog()
+			causes := make(chan error, 2)
+			log.disconnected = func(h *testHub) { causes <- context.Cause(h.Context()) }
+			s := newTestServer(t, log.hub, nil)
+			c := newMemory("").connect(t, s)
+			test.do(c)
+			if test.want != "" {
+				c.expect(t, test.want)
+			}
+			c.expectClosed(t, transport.CloseNormal)
+			if cause := <-causes; cause == nil || cause.Error() != test.cause {
+				t.Errorf("cause %v, want %s", cause, test.cause)
+			}
+			shutdown(t, s)
+			if n := s.Stats().Connections; n != 0 || len(causes) > 0 {
+				t.Errorf("%d connections left, OnDisconnected called %d more times", n, len(causes))
+			}
+		})
+	}
+}
+
+func TestNothingFollowsAClose(t *testing.T) {
+	s := newTestServer(t, newEventLog().hub, nil)
+	a, b := newMemory("").connect(t, s), newMemory("").connect(t, s)
+	a.invoke("1", "AbortMe")
+	a.invoke("2", "Echo", "too late")
+	a.expect(t, `{"type":7}`)
+	a.expectClosed(t, transport.CloseNormal)
+	b.invoke("1", "SendAll", "x")
+	b.expect(t, message("x"), result("null"))
+	a.expectClosed(t, transport.CloseNormal)
+}
+
+// A hub whose life cycle methods fail costs its own connection and no other.
+func TestFailingLifeCycleMethods(t *testing.T) {
+	log := newEventLog()
+	disconnected := make(chan string, 10)
+	log.connected = func(h *testHub) {
+		if h.User() != nil {
+			panic(errors.New("connect refused"))
+		}
+	}
+	log.disconnected = func(h *testHub) {
+		disconnected <- h.ConnectionID()
+		panic("disconnect failed")
+	}
+	s := newTestServer(t, log.hub, &Options{DetailedErrors: true})
+	bystander := newMemory("").connect(t, s)
+	refused := newMemory("ale").connect(t, s)
+	refused.expect(t, `{"type":7,"error":"Connection closed with an error. InvalidOperationException: connect refused"}`)
+	refused.expectClosed(t, transport.CloseNormal)
+	leaving := newMemory("").connect(t, s)
+	leaving.cut()
+	if id := <-disconnected; id != leaving.ID() {
+		t.Errorf("OnDisconnected of %s, want %s", id, leaving.ID())
+	}
+	bystander.invoke("1", "Echo", "still here")
+	bystander.expect(t, result(`"still here"`))
+}
+
+func TestMessagesWaitForOnConnected(t *testing.T) {
+	log := newEventLog()
+	log.connected = func(h *testHub) {
+		log.running <- "connecting"
+		<-log.release
+		h.Clients().Caller().Send("Message", "welcome")
+	}
+	c := newMemory("").connect(t, newTestServer(t, log.hub, nil))
+	<-log.running
+	c.invoke("1", "Echo", "early")
+	close(log.release)
+	c.expect(t, message("welcome"), result(`"early"`))
+}
+
+// With the default of one at a time, invocations of a client wait for each
+// other; other clients do not. Time is the heartbeat's, so that the waiting one has had its hand-over.
+func TestInvocationsOfOneClientRunInTurn(t *testing.T) {
+	log := newEventLog()
+	s := newTestServer(t, log.hub, &Options{KeepAliveInterval: time.Hour, ClientTimeout: 200 * time.Millisecond})
+	a, b := newMemory("").connect(t, s), newMemory("").connect(t, s)
+	a.write(`{"type":6}` + "\x1e") // its silence counts, but not while it is served
+	a.invoke("1", "Block", "first")
+	a.invoke("2", "Block", "second")
+	if got := <-log.running; got != "first" {
+		t.Fatal(got)
+	}
+	time.Sleep(400 * time.Millisecond) // for something not to happen
+	b.invoke("1", "Echo", "free")
+	b.expect(t, result(`"free"`))
+	if len(log.running) > 0 {
+		t.Fatal("two invocations of one client ran at once")
+	}
+	log.release <- struct{}{}
+	a.expect(t, completion("1", `"result":"first"`))
+	if got := <-log.running; got != "second" {
+		t.Fatal(got)
+	}
+	log.release <- struct{}{}
+	a.expect(t, completion("2", `"result":"second"`))
+	a.invoke("3", "Echo", "as before")
+	a.expect(t, completion("3", `"result":"as before"`))
+}
+
+// A method that runs for long learns that its client has left, and so does
+// OnDisconnected, which does not wait for it.
+func TestLeavingDuringAMethod(t *testing.T) {
+	for name, end := range map[string]func(*memory){"leave": (*memory).leave, "cut": (*memory).cut, "close": func(c *memory) { c.write(`{"type":7}` + "\x1e") }} {
+		t.Run(name, func(t *testing.T) {
+			log := newEventLog()
+			gone := make(chan struct{})
+			log.disconnected = func(*testHub) { close(gone) }
+			s := newTestServer(t, log.hub, &Options{KeepAliveInterval: 100 * time.Millisecond})
+			c := newMemory("").connect(t, s)
+			c.invoke("1", "UntilGone")
+			c.invoke("2", "Echo", "never answered")
+			<-log.running
+			end(c)
+			if name != "close" { // which waits behind the second invocation
+				<-gone
+				if got := <-log.running; !strings.HasPrefix(got, "gone: ") {
+					t.Error(got)
+				}
+			}
+		})
+	}
+}
+
+func TestShutdown(t *testing.T) {
+	log := newEventLog()
+	s, err := NewServer(log.hub, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := newMemory("").connect(t, s), newMemory("").connect(t, s)
+	half := newMemory("").start(s)
+	b.invoke("1", "UntilGone")
+	<-log.running
+	shutdown(t, s)
+	const reconnect = `{"type":7,"allowReconnect":true}`
+	a.expect(t, reconnect)
+	a.expectClosed(t, transport.CloseNormal)
+	b.expect(t, reconnect)
+	b.expectClosed(t, transport.CloseNormal)
+	half.wait(t, "the end", func() bool { return half.closed != 0 || half.lost })
+	late := newMemory("").start(s)
+	late.wait(t, "refusal", func() bool { return late.lost })
+	shutdown(t, s)
+}
+
+func TestShutdownWithADeadline(t *testing.T) {
+	log := newEventLog()
+	s, err := NewServer(log.hub, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newMemory("").connect(t, s)
+	c.change(func() { c.stalled = true })
+	if err := s.Clients().All().Send("Message", "never read"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("shutdown of a stalled client: %v", err)
+	}
+	if n := s.Stats().Connections; n != 0 {
+		t.Errorf("%d connections left", n)
+	}
+}
+
+// A client that does not read is dropped when its bytes exceed the bound, and
+// nobody waits for it.
+func TestSlowClient(t *testing.T) {
+	log := newEventLog()
+	causes := make(chan error, 1)
+	log.disconnected = func(h *testHub) { causes <- context.Cause(h.Context()) }
+	s := newTestServer(t, log.hub, &Options{QueueBytes: 10_000})
+	slow, other := newMemory("").connect(t, s), newMemory("").connect(t, s)
+	slow.invoke("1", "Nothing") // so that OnConnected has run
+	slow.expect(t, result("null"))
+	slow.change(func() { slow.stalled = true })
+	text := strings.Repeat("x", 1000)
+	for range 100 {
+		if err := s.Clients().All().Send("Message", text); err != nil {
+			t.Fatal(err)
+		}
+		other.expect(t, message(text))
+	}
+	if cause := <-causes; !errors.Is(cause, errSlowClient) {
+		t.Errorf("cause %v", cause)
+	}
+	if n := s.Stats().SlowClients; n != 1 {
+		t.Errorf("%d slow clients counted", n)
+	}
+}
+
+// One message that is larger than the bound is no reason to drop a client
+// for which nothing else waits.
+func TestMessageLargerThanTheQueue(t *testing.T) {
+	s := newTestServer(t, newEventLog().hub, &Options{QueueBytes: 100})
+	c := newMemory("").connect(t, s)
+	text := strings.Repeat("x", 1000)
+	if err := s.Clients().All().Send("Message", text); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(t, message(text))
+}
+
+// failingBackplane stands for one that cannot take connections.
+type failingBackplane struct{ backplane.Backplane }
+
+func (failingBackplane) Connect(context.Context, backplane.Connection) error {
+	return errors.New("no backplane")
+}
+
+func TestBackplaneThatRefusesTheConnection(t *testing.T) {
+	log := newEventLog()
+	log.connected = func(*testHub) { t.Error("the hub heard of it") }
+	s := newTestServer(t, log.hub, &Options{Backplane: failingBackplane{backplane.NewLocal()}})
+	c := newMemory("").start(s)
+	c.write(`{"protocol":"json","version":1}` + "\x1e")
+	c.expectClosed(t, transport.CloseInternalError)
+}
+
+func TestTimes(t *testing.T) {
+	type step struct {
+		after time.Duration
+		write string
+		want  []string
+	}
+	const hello = `{"protocol":"json","version":1}` + "\x1e"
+	const ping = `{"type":6}`
+	for _, test := range []struct {
+		name    string
+		polling bool
+		steps   []step
+		closed  bool
+	}{
+		{"no handshake", false, []step{{after: 14 * time.Second}, {after: 3 * time.Second, want: []string{`{"error":"Handshake was canceled."}`}}}, true},
+		{"half a handshake", false, []step{{write: hello[:10]}, {after: 17 * time.Second, want: []string{`{"error":"Handshake was canceled."}`}}}, true},
+		{"pings", false, []step{{write: hello, want: []string{"{}"}}, {after: 61 * time.Second, want: []string{ping, ping, ping, ping}}}, false},
+		{"a transport with its own keep-alive", true, []step{{write: hello, want: []string{"{}"}}, {after: 61 * time.Second}}, false},
+		{"silent client that never pinged", false, []step{{write: hello, want: []string{"{}"}}, {after: 40 * time.Second, want: []string{ping, ping}}}, false},
+		{"client that falls silent", false, []step{
+			{write: hello + ping + "\x1e", want: []string{"{}"}},
+			{after: 14 * time.Second},
+			{write: ping + "\x1e"},
+			{after: 28 * time.Second, want: []string{ping, ping}},
+			{after: 4 * time.Second, want: []string{`{"type":7,"error":"Connection closed with an error.","allowReconnect":true}`}},
+		}, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, err := NewServer(newEventLog().hub, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c := newMemory("")
+				c.polling = test.polling
+				c.start(s)
+				for i, step := range test.steps {
+					time.Sleep(step.after)
+					c.write(step.write)
+					synctest.Wait()
+					if got := strings.Join(c.take(), " "); got != strings.Join(step.want, " ") {
+						t.Fatalf("step %d: got %s, want %s", i+1, got, step.want)
+					}
+				}
+				if closed := c.closed != 0; closed != test.closed {
+					t.Errorf("closed: %v", closed)
+				}
+				shutdown(t, s)
+			})
+		})
+	}
+}

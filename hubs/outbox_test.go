@@ -1,0 +1,107 @@
+package hubs
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// What gathers while a message is on its way leaves together as the next one.
+func TestOutboxGathers(t *testing.T) {
+	s := newTestServer(t, newEventLog().hub, nil)
+	c := newMemory("").connect(t, s)
+	c.change(func() { c.stalled = true; c.sends = 0 })
+	const n = 1000
+	for i := range n {
+		if err := s.Clients().All().Send("Message", fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.change(func() { c.stalled = false })
+	for i := range n {
+		c.expect(t, message(fmt.Sprint(i)))
+	}
+	if c.sends > 3 {
+		t.Errorf("%d messages left in %d sends, want at most 3", n, c.sends)
+	}
+}
+
+func TestOutboxKeepsTheOrderOfEachSender(t *testing.T) {
+	var running sync.WaitGroup
+	var got []string
+	var box outbox
+	box.init(1<<20, func(f func()) { running.Go(f) }, func(records []byte) error {
+		got = append(got, strings.Fields(string(records))...)
+		return nil
+	}, func(err error) { t.Error(err) })
+	box.open()
+	const senders, n = 8, 2000
+	var sending sync.WaitGroup
+	for sender := range senders {
+		sending.Go(func() {
+			for i := range n {
+				if err := box.put(fmt.Appendf(nil, "%d:%d ", sender, i)); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	sending.Wait()
+	box.seal([]byte("last"))
+	box.put([]byte("vanishes"))
+	box.drain()
+	running.Wait()
+	if len(got) != senders*n+1 || got[len(got)-1] != "last" {
+		t.Fatalf("%d records, the last %q", len(got), got[len(got)-1])
+	}
+	var next [senders]int
+	for _, record := range got[:len(got)-1] {
+		var sender, i int
+		fmt.Sscanf(record, "%d:%d", &sender, &i)
+		if i != next[sender] {
+			t.Fatalf("sender %d: %d came when %d was due", sender, i, next[sender])
+		}
+		next[sender]++
+	}
+}
+
+func TestOutboxAfterAFailedSend(t *testing.T) {
+	var running sync.WaitGroup
+	sends, failures := 0, 0
+	var box outbox
+	box.init(1<<20, func(f func()) { running.Go(f) }, func([]byte) error { sends++; return errors.New("gone") }, func(error) { failures++ })
+	box.put([]byte("a"))
+	box.open()
+	box.drain()
+	box.put([]byte("b"))
+	box.seal([]byte("c"))
+	box.drain()
+	running.Wait()
+	if sends != 1 || failures != 1 {
+		t.Errorf("%d sends, %d failures; want one of each", sends, failures)
+	}
+}
+
+// No message is larger than stock Go clients take, unless a record is.
+func TestOutboxMessageSize(t *testing.T) {
+	var running sync.WaitGroup
+	var sizes []int
+	var box outbox
+	box.init(1<<20, func(f func()) { running.Go(f) }, func(records []byte) error {
+		sizes = append(sizes, len(records))
+		return nil
+	}, func(err error) { t.Error(err) })
+	for _, size := range []int{10_000, 20_000, 2_768, 1, 40_000, 2} {
+		box.put(make([]byte, size))
+	}
+	box.open()
+	box.drain()
+	running.Wait()
+	if want := []int{32_768, 1, 40_000, 2}; !slices.Equal(sizes, want) {
+		t.Errorf("messages of %d bytes, want %d", sizes, want)
+	}
+}

@@ -1,0 +1,297 @@
+// Package hubs runs SignalR hubs: Go structs whose methods clients call, and
+// which call methods of clients.
+//
+//	type Chat struct{ hubs.Hub }
+//
+//	func (c *Chat) SendMessage(text string) error {
+//		return c.Clients().All().Send("ReceiveMessage", c.ConnectionID(), text)
+//	}
+//
+//	server, err := hubs.NewServer(func() hubs.Interface { return new(Chat) }, nil)
+//	mux := transport.NewMux(nil)
+//	mux.Handle("/chat", server.Handler(nil))
+//	http.ListenAndServe("127.0.0.1:5000", mux)
+//
+// Any exported method may be called, whatever the case of its name. Its
+// parameters are decoded from the client's arguments; a first parameter of
+// type context.Context is not the client's but the context of its connection. A method may
+// return nothing, values, an error, or values and an error; the client gets
+// an array if there is more than one value. It sees the text of an [Error], and of no
+// other error. Struct fields travel under the names that encoding/json gives
+// them.
+//
+// Hub types written for github.com/philippseith/signalr, which embed
+// signalr.Hub, work as they are.
+//
+// The invocations of one client run one after the other, those of different
+// clients beside each other. Each runs on a hub of its own.
+package hubs
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/philippseith/signalr"
+
+	"signalrd/backplane"
+	"signalrd/hubs/auth"
+	"signalrd/hubs/protocol"
+	"signalrd/hubs/transport"
+)
+
+// Interface is what every hub type is; embedding Hub, or signalr.Hub, makes
+// it one.
+type Interface = signalr.HubInterface
+
+// Options are what a Server can be told. The zero value of each means its
+// default (protocol §10).
+type Options struct {
+	// Backplane delivers what hubs send. Default: a backplane.Local, which
+	// reaches the connections of this server only.
+	Backplane backplane.Backplane
+
+	// Protocols are the encodings offered to clients. Default: JSON.
+	Protocols []protocol.Protocol
+
+	// Logger gets what operators should know: never a token, never the
+	// content of a message. Default: nothing is logged.
+	Logger log.Logger
+
+	// DetailedErrors shows clients the texts of all errors. They may give
+	// away what an attacker can use: for development. Default: off.
+	DetailedErrors bool
+
+	// MaximumReceiveMessageSize is the largest record taken from a client, in
+	// bytes. Default: 32,768. Below 0: no limit.
+	MaximumReceiveMessageSize int
+
+	// QueueBytes is how much may wait to be written to a client; a client that
+	// has more waiting is dropped. Default: 1 MiB.
+	QueueBytes int
+
+	// HandshakeTimeout is how long a client may take to shake hands. Default: 15 s.
+	HandshakeTimeout time.Duration
+
+	// KeepAliveInterval is how often a client is pinged. Default: 15 s.
+	KeepAliveInterval time.Duration
+
+	// ClientTimeout is how long a client that pings may be silent. Default: 30 s.
+	ClientTimeout time.Duration
+}
+
+func (o *Options) withDefaults() Options {
+	var set Options
+	if o != nil {
+		set = *o
+	}
+	if set.Protocols == nil {
+		set.Protocols = []protocol.Protocol{protocol.JSON}
+	}
+	if set.Backplane == nil {
+		set.Backplane = backplane.NewLocal(set.Protocols...)
+	}
+	if set.Logger == nil {
+		set.Logger = log.NewNopLogger()
+	}
+	setDefault(&set.MaximumReceiveMessageSize, 32768)
+	setDefault(&set.QueueBytes, 1<<20)
+	setDefault(&set.HandshakeTimeout, 15*time.Second)
+	setDefault(&set.KeepAliveInterval, 15*time.Second)
+	setDefault(&set.ClientTimeout, 30*time.Second)
+	return set
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Server serves one type of hub, on any number of paths. Its methods are safe
+// for concurrent use.
+type Server struct {
+	newHub    func() Interface
+	methods   methods
+	options   Options
+	backplane backplane.Backplane
+	logger    log.Logger
+	beat      time.Duration
+	pings     map[string][]byte // by protocol
+	stopped   chan struct{}     // ends the heartbeat
+	running   sync.WaitGroup    // every goroutine of the server's
+	stats     counters
+
+	mu          sync.Mutex
+	connections map[*connection]struct{}
+	handlers    []*transport.Handler
+	closing     bool
+}
+
+// NewServer makes a server of the hub type that newHub returns. It calls newHub
+// for each invocation and for each connect and disconnect; what it
+// returns must be a pointer to a struct, new each time. A method that clients could not
+// call is an error that names it. The server runs until Shutdown.
+func NewServer(newHub func() Interface, options *Options) (*Server, error) {
+	t := reflect.TypeOf(newHub())
+	if t == nil || t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct {
+		return nil, fmt.Errorf("hub %v: a hub is a pointer to a struct that embeds hubs.Hub", t)
+	}
+	table, err := methodsOf(t)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{newHub: newHub, methods: table, options: options.withDefaults(), stopped: make(chan struct{}), connections: map[*connection]struct{}{}}
+	s.backplane, s.logger = s.options.Backplane, s.options.Logger
+	s.beat = s.options.beat()
+	if s.pings, err = pingRecords(s.options.Protocols); err != nil {
+		return nil, err
+	}
+	s.running.Go(s.heartbeat)
+	return s, nil
+}
+
+// beat is the interval of the heartbeat: a second, as in ASP.NET Core, or less
+// where shorter times are asked for.
+func (o *Options) beat() time.Duration {
+	shortest := min(o.HandshakeTimeout, o.KeepAliveInterval, o.ClientTimeout)
+	return max(min(time.Second, shortest/4), time.Millisecond)
+}
+
+func pingRecords(protocols []protocol.Protocol) (map[string][]byte, error) {
+	records := make(map[string][]byte)
+	for _, p := range protocols {
+		record, err := p.Append(nil, &protocol.Message{Type: protocol.Ping})
+		if err != nil {
+			return nil, fmt.Errorf("protocol %s: encode a ping: %w", p.Name(), err)
+		}
+		records[p.Name()] = record
+	}
+	return records, nil
+}
+
+// Endpoint says how a hub is offered on one path. The zero value offers it to
+// pages of its own origin and to anonymous callers.
+type Endpoint struct {
+	// Authenticate finds out who calls. Default: everybody is anonymous.
+	Authenticate auth.Scheme
+
+	// Transport holds the origins allowed and the transport's times and limits.
+	Transport transport.Options
+}
+
+// Handler offers the hub on a path and on its negotiate sub-path. It is made to be given to a
+// transport.Mux.
+func (s *Server) Handler(endpoint *Endpoint) http.Handler {
+	var e Endpoint
+	if endpoint != nil {
+		e = *endpoint
+	}
+	if e.Authenticate == nil {
+		e.Authenticate = auth.Anonymous{}
+	}
+	h := transport.New(func(t transport.Conn) { newConnection(s, t).serve() }, &e.Transport)
+	s.mu.Lock()
+	s.handlers = append(s.handlers, h)
+	s.mu.Unlock()
+	return transport.CORS(e.Transport.Origins, auth.Middleware(e.Authenticate, h))
+}
+
+// Clients addresses the hub's connections from outside of a hub. Its Caller
+// is nobody.
+func (s *Server) Clients() Clients { return Clients{backplane: s.backplane} }
+
+// Groups changes groups from outside of a hub.
+func (s *Server) Groups() Groups { return Groups{s.backplane} }
+
+// Stats are counts since the server was made, but for Connections.
+type Stats struct {
+	Connections int   // right now, handshake done or not
+	Accepted    int64 // connections ever
+	SlowClients int64 // connections dropped because they did not read
+}
+
+type counters struct{ accepted, slowClients atomic.Int64 }
+
+// Stats says what the server has done so far.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Stats{len(s.connections), s.stats.accepted.Load(), s.stats.slowClients.Load()}
+}
+
+// Shutdown refuses new connections, tells the clients of all others that they may
+// connect again, elsewhere, and waits for everything to end. When ctx
+// ends first, the connections that are left are dropped and its error is returned.
+// The backplane is the caller's to close, afterwards.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	first := !s.closing
+	s.closing = true
+	handlers := s.handlers
+	s.mu.Unlock()
+	if first {
+		close(s.stopped)
+	}
+	for _, c := range s.snapshot() {
+		c.end(ending{cause: errShutdown, allowReconnect: true})
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		for _, h := range handlers {
+			h.Shutdown(ctx)
+		}
+		s.running.Wait()
+	}()
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		for _, c := range s.snapshot() {
+			c.transport.Abort()
+		}
+		<-gone
+		return ctx.Err()
+	}
+}
+
+// spawn runs f on a goroutine that Shutdown waits for.
+func (s *Server) spawn(f func()) { s.running.Go(f) }
+
+// enter makes a connection known and counts the goroutine that serves it. It
+// returns false when the server is shutting down.
+func (s *Server) enter(c *connection) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	s.running.Add(1)
+	s.stats.accepted.Add(1)
+	s.connections[c] = struct{}{}
+	return true
+}
+
+// remove forgets a connection that is closed.
+func (s *Server) remove(c *connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.connections, c)
+}
+
+func (s *Server) snapshot() []*connection {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*connection, 0, len(s.connections))
+	for c := range s.connections {
+		all = append(all, c)
+	}
+	return all
+}

@@ -1,0 +1,64 @@
+package hubs
+
+import "sync"
+
+// A hub method runs on the goroutine that read its invocation: an idle
+// connection needs no other, and a quick method never leaves it. A method
+// that takes long must not keep the connection deaf, though: the client's leaving
+// would go unnoticed, and nothing it sends could be heard. So the reading side can be
+// handed over: another goroutine goes on reading, and the method's, once the
+// method has returned, is done.
+//
+// turn says who reads. The goroutine of an inline call holds a ticket; a
+// hand-over voids it.
+type turn struct {
+	mu     sync.Mutex
+	ticket uint64 // of the call that runs on the reading goroutine
+	inline bool   // there is such a call
+	beats  int    // heartbeats that the call has lasted
+}
+
+// begin notes that the reading goroutine starts a call.
+func (t *turn) begin() (ticket uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ticket++
+	t.inline, t.beats = true, 0
+	return t.ticket
+}
+
+// finish tells whether the goroutine of a call, which has returned, still reads.
+func (t *turn) finish(ticket uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.inline || t.ticket != ticket {
+		return false
+	}
+	t.inline = false
+	return true
+}
+
+// take voids the ticket of an inline call. It returns false when none runs.
+func (t *turn) take() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	taken := t.inline
+	t.inline = false
+	return taken
+}
+
+// beat tells whether an inline call has lasted for a whole heartbeat.
+func (t *turn) beat() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.beats++
+	return t.inline && t.beats > 1
+}
+
+// handOver gives reading to a fresh goroutine if a hub method keeps the
+// present one.
+func (c *connection) handOver() {
+	if c.turn.take() {
+		c.server.spawn(c.read)
+	}
+}
