@@ -1,0 +1,39 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strings"
+)
+
+// announce prints what is served and how to try it.
+func announce(out io.Writer, c *config, addr net.Addr, f *farm) {
+	line := func(what, format string, args ...any) {
+		fmt.Fprintf(out, "  %-14s %s\n", what, fmt.Sprintf(format, args...))
+	}
+	fmt.Fprintln(out, "signalrd serves")
+	line("hub", "http://%s%s", addr, c.Path)
+	line("health", "http://%s/healthz", addr)
+	switch {
+	case f.embedded != nil:
+		line("Redis", "redis://%s (embedded: none answered there)", f.address)
+	case f.address != "":
+		line("Redis", "redis://%s", f.address)
+	default:
+		line("Redis", "none: this server stands alone, and nothing can be published to it")
+	}
+	line("pages from", "%s", strings.Join(c.Origins, ", "))
+	if c.Auth == "name" {
+		line("users", "an access token is its user's name (development only)")
+	} else {
+		line("users", "everybody is anonymous")
+	}
+	if f.address == "" {
+		return
+	}
+	line("publish", `redis-cli -u redis://%s publish %s '{"user":"Ale","message":"Your report is ready!"}'`, f.address, c.NotifyChannel)
+	if c.Dev {
+		line("or", `go run ./clients/go/worker --user Ale "Your report is ready!"`)
+	}
+}

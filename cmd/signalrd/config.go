@@ -1,0 +1,154 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"signalrd/hubs/auth"
+	"signalrd/hubs/transport"
+)
+
+// config is what the operator says, by flags or environment. Each flag's
+// variable is SIGNALRD_ and its name in capitals, dashes as underscores.
+type config struct {
+	Dev bool `help:"Development: listen on 127.0.0.1:5000, use the Redis on 127.0.0.1:6379 or start one there, allow pages from http://localhost:3000, and take access tokens for user names. Other flags override each of these."`
+
+	Listen  string   `default:"127.0.0.1:5000" placeholder:"ADDR" help:"Address to serve HTTP on (default: ${default})."`
+	Origins []string `placeholder:"ORIGIN" help:"Origins whose pages may connect, such as https://app.example.com; \"none\" for this server's own only, \"*\" for any (default: must be said; with --dev http://localhost:3000)."`
+	Auth    string   `enum:",anonymous,name" default:"" placeholder:"SCHEME" help:"How users are known: \"anonymous\": not at all; \"name\", with --dev only: the access token is the name (default: must be said; with --dev name)."`
+
+	Backplane   string `enum:"redis,local" default:"redis" help:"\"redis\": all servers on one Redis are one farm; \"local\": this server stands alone (default: ${default})."`
+	Redis       string `placeholder:"URL" help:"Redis to use, redis://[user:password@]host:port (default: must be said unless --backplane=local; with --dev redis://127.0.0.1:6379)."`
+	RedisPrefix string `placeholder:"TEXT" help:"Put in front of the backplane's channel names, as ASP.NET Core's ChannelPrefix (default: empty)."`
+	HubName     string `default:"ChatHub" placeholder:"NAME" help:"The hub's name on the backplane: in a farm with ASP.NET Core the full name of its hub class (default: ${default})."`
+
+	Path           string `default:"/chathub" placeholder:"PATH" help:"Path of the hub (default: ${default})."`
+	DetailedErrors bool   `help:"Show clients the texts of all errors (default: off)."`
+	MaxMessage     int    `default:"32768" placeholder:"BYTES" help:"Largest message taken from a client (default: ${default})."`
+	QueueBytes     int    `default:"1048576" placeholder:"BYTES" help:"A client for which more than this waits to be sent is dropped (default: ${default})."`
+
+	NotifyChannel        string `default:"notify.users" placeholder:"CHANNEL" help:"Redis channel of notifications (default: ${default})."`
+	NotifyMaxBytes       int    `default:"1048576" placeholder:"BYTES" help:"Largest notification taken (default: ${default})."`
+	NotifyRequireMessage bool   `help:"Refuse notifications without a message instead of sending \"Unknown\" (default: off)."`
+
+	HandshakeTimeout time.Duration `default:"15s" help:"How long a client may take to shake hands (default: ${default})."`
+	KeepAlive        time.Duration `default:"15s" help:"How often clients are pinged (default: ${default})."`
+	ClientTimeout    time.Duration `default:"30s" help:"How long a client that pings may be silent (default: ${default})."`
+	ShutdownTimeout  time.Duration `default:"10s" help:"How long SIGTERM may take to end the connections in good order (default: ${default})."`
+
+	MayEmbed bool `kong:"-"` // a Redis may be started if none answers
+
+	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"What is logged: debug, info, warn or error (default: ${default})."`
+}
+
+const (
+	devRedis  = "redis://127.0.0.1:6379"
+	devOrigin = "http://localhost:3000"
+)
+
+// Validate fills in what --dev chooses and refuses what is missing or makes
+// no sense: everything at once.
+func (c *config) Validate() error {
+	if c.Dev {
+		c.chooseForDevelopment()
+	}
+	if missing := c.missing(); len(missing) > 0 {
+		return fmt.Errorf("not said, and not assumed without --dev:\n  %s", strings.Join(missing, "\n  "))
+	}
+	if wrong := c.wrong(); len(wrong) > 0 {
+		return fmt.Errorf("cannot start with:\n  %s", strings.Join(wrong, "\n  "))
+	}
+	return nil
+}
+
+func (c *config) missing() (missing []string) {
+	if c.Backplane == "redis" && c.Redis == "" {
+		missing = append(missing, "--redis=URL, such as redis://127.0.0.1:6379 (or --backplane=local for a server that stands alone)")
+	}
+	if len(c.Origins) == 0 {
+		missing = append(missing, "--origins=ORIGIN,... whose pages may connect (or --origins=none)")
+	}
+	if c.Auth == "" {
+		missing = append(missing, "--auth=anonymous: how users are known")
+	}
+	return missing
+}
+
+func (c *config) wrong() (wrong []string) {
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	if c.Auth == "name" && !c.Dev {
+		say("--auth=name: it lets anybody be anybody and goes with --dev only")
+	}
+	if _, err := c.origins(); err != nil {
+		say("--origins: %v", err)
+	}
+	if _, err := c.redisOptions(); err != nil {
+		say("--redis: %v", err)
+	}
+	if !strings.HasPrefix(c.Path, "/") {
+		say("--path=%s: a path starts with /", c.Path)
+	}
+	if c.HubName == "" {
+		say("--hub-name: it cannot be empty")
+	}
+	for _, size := range []struct {
+		flag  string
+		bytes int
+	}{{"max-message", c.MaxMessage}, {"queue-bytes", c.QueueBytes}, {"notify-max-bytes", c.NotifyMaxBytes}} {
+		if size.bytes < 1 {
+			say("--%s=%d: at least 1 byte", size.flag, size.bytes)
+		}
+	}
+	for _, time := range []struct {
+		flag string
+		time time.Duration
+	}{{"handshake-timeout", c.HandshakeTimeout}, {"keep-alive", c.KeepAlive}, {"client-timeout", c.ClientTimeout}, {"shutdown-timeout", c.ShutdownTimeout}} {
+		if time.time <= 0 {
+			say("--%s=%s: a time above zero, such as 15s", time.flag, time.time)
+		}
+	}
+	return wrong
+}
+
+func (c *config) chooseForDevelopment() {
+	if c.Redis == "" {
+		c.Redis, c.MayEmbed = devRedis, true
+	}
+	if len(c.Origins) == 0 {
+		c.Origins = []string{devOrigin}
+	}
+	if c.Auth == "" {
+		c.Auth = "name"
+	}
+}
+
+func (c *config) origins() ([]string, error) {
+	if len(c.Origins) == 1 && c.Origins[0] == "none" {
+		return nil, nil
+	}
+	return transport.ParseOrigins(c.Origins)
+}
+
+// redisOptions says where Redis is; nil if there is to be none. Its errors do
+// not repeat the URL: there may be a password in it.
+func (c *config) redisOptions() (*redis.Options, error) {
+	if c.Redis == "" {
+		return nil, nil
+	}
+	options, err := redis.ParseURL(c.Redis)
+	if err != nil {
+		why := strings.ReplaceAll(err.Error(), c.Redis, "it")
+		return nil, fmt.Errorf("%s; say redis://user:password@host:6379", why)
+	}
+	return options, nil
+}
+
+func (c *config) scheme() auth.Scheme {
+	if c.Auth == "name" {
+		return auth.Name{}
+	}
+	return auth.Anonymous{}
+}

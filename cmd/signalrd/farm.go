@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/redis/go-redis/v9"
+
+	"signalrd/backplane"
+	"signalrd/notify"
+)
+
+// farm is what this server shares with others: the backplane and the
+// notifications, both by way of Redis.
+type farm struct {
+	backplane backplane.Backplane
+	address   string // of Redis, empty without one
+	embedded  *miniredis.Miniredis
+
+	bus        *backplane.Bus
+	client     *redis.Client
+	subscriber *notify.Subscriber
+	running    sync.WaitGroup
+	stop       context.CancelFunc
+}
+
+// joinFarm connects to Redis, if there is one to connect to. Redis may be away: then
+// the server serves without it and is whole when it comes.
+func joinFarm(ctx context.Context, c *config, logger log.Logger) (*farm, error) {
+	local := backplane.NewLocal()
+	f := &farm{backplane: local, stop: func() {}}
+	options, err := c.redisOptions()
+	if err != nil || options == nil {
+		return f, err
+	}
+	f.address = options.Addr
+	if c.MayEmbed {
+		if f.embedded, err = embedRedis(ctx, options); err != nil {
+			return nil, err
+		}
+	}
+	if c.Backplane == "redis" {
+		f.bus = backplane.NewBus(options, &backplane.BusOptions{Prefix: c.RedisPrefix, Logger: log.With(logger, "part", "backplane")})
+		shared, err := backplane.NewRedis(f.bus, c.HubName, local)
+		if err != nil {
+			return nil, errors.Join(err, f.leave())
+		}
+		f.backplane = shared
+	}
+	f.subscribe(options, local, c, logger)
+	f.awaitRedis(ctx, logger)
+	return f, nil
+}
+
+// subscribe starts what delivers notifications.
+func (f *farm) subscribe(options *redis.Options, local *backplane.Local, c *config, logger log.Logger) {
+	f.client = redis.NewClient(options)
+	f.subscriber = notify.New(f.client, local, &notify.Options{
+		Channel:        c.NotifyChannel,
+		MaxBytes:       c.NotifyMaxBytes,
+		RequireMessage: c.NotifyRequireMessage,
+		Logger:         log.With(logger, "part", "notify"),
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	f.stop = stop
+	f.running.Go(func() { f.subscriber.Run(ctx) })
+}
+
+// awaitRedis gives Redis a moment, so that nothing is announced before it works.
+func (f *farm) awaitRedis(ctx context.Context, logger log.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if f.bus != nil {
+		f.bus.Wait(ctx)
+	}
+	select {
+	case <-f.subscriber.Ready():
+	case <-ctx.Done():
+		level.Warn(logger).Log("msg", "serving without Redis until it answers", "redis", f.address)
+	}
+}
+
+// leave ends what joinFarm began.
+func (f *farm) leave() error {
+	f.stop()
+	f.running.Wait()
+	var err error
+	if f.bus != nil {
+		err = f.bus.Close()
+	}
+	if f.client != nil {
+		err = errors.Join(err, f.client.Close())
+	}
+	if f.embedded != nil {
+		f.embedded.Close()
+	}
+	return err
+}
+
+// trouble says what does not work, nil if everything does.
+func (f *farm) trouble() error {
+	var err error
+	if f.bus != nil {
+		err = f.bus.Healthy()
+	}
+	if f.subscriber != nil && !f.subscriber.Subscribed() {
+		err = errors.Join(err, errors.New("notifications: not subscribed"))
+	}
+	return err
+}
+
+// healthz answers 200 as long as the server serves, which it does without
+// Redis too, if less than it should: the body says so.
+func (f *farm) healthz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if err := f.trouble(); err != nil {
+		fmt.Fprintf(w, "degraded\n%v\n", err)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+// embedRedis starts a Redis on the address that development uses, unless one
+// answers there.
+func embedRedis(ctx context.Context, options *redis.Options) (*miniredis.Miniredis, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	probe := *options
+	probe.MaxRetries, probe.DialerRetries = -1, 1
+	client := redis.NewClient(&probe)
+	defer client.Close()
+	err := client.Ping(ctx).Err()
+	if err == nil {
+		return nil, nil
+	}
+	var refused *net.OpError
+	if !errors.As(err, &refused) || refused.Op != "dial" {
+		return nil, fmt.Errorf("ask the Redis on %s: %w (say --redis=URL for another, or one with a password)", options.Addr, err)
+	}
+	embedded := miniredis.NewMiniRedis()
+	if err := embedded.StartAddr(options.Addr); err != nil {
+		return nil, fmt.Errorf("start a Redis on %s: %w (say --redis=URL for another)", options.Addr, err)
+	}
+	return embedded, nil
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+
+	"signalrd/hubs"
+	"signalrd/hubs/chat"
+	"signalrd/hubs/transport"
+)
+
+// run serves until ctx ends and then leaves in good order.
+func run(ctx context.Context, c *config, logger log.Logger, out io.Writer) error {
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w (say --listen=ADDR for another address)", c.Listen, err)
+	}
+	defer listener.Close()
+	farm, err := joinFarm(ctx, c, logger)
+	if err != nil {
+		return err
+	}
+	defer farm.leave()
+	hub, err := hubs.NewServer(chat.New, &hubs.Options{
+		Backplane:                 farm.backplane,
+		Logger:                    logger,
+		DetailedErrors:            c.DetailedErrors,
+		MaximumReceiveMessageSize: c.MaxMessage,
+		QueueBytes:                c.QueueBytes,
+		HandshakeTimeout:          c.HandshakeTimeout,
+		KeepAliveInterval:         c.KeepAlive,
+		ClientTimeout:             c.ClientTimeout,
+	})
+	if err != nil {
+		return err
+	}
+	handler, err := routes(c, hub, farm, logger)
+	if err != nil {
+		return err
+	}
+	announce(out, c, listener.Addr(), farm)
+	return serve(ctx, c, listener, handler, hub, logger)
+}
+
+// routes is everything that is served over HTTP.
+func routes(c *config, hub *hubs.Server, farm *farm, logger log.Logger) (http.Handler, error) {
+	origins, err := c.origins()
+	if err != nil {
+		return nil, err
+	}
+	other := http.NewServeMux()
+	other.HandleFunc("GET /healthz", farm.healthz)
+	other.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
+	mux := transport.NewMux(other)
+	mux.Handle(c.Path, hub.Handler(&hubs.Endpoint{
+		Authenticate: c.scheme(),
+		Transport:    transport.Options{Origins: origins, Logger: logger},
+	}))
+	return mux, nil
+}
+
+// serve answers HTTP until ctx ends. Then it accepts nobody, tells the
+// connected that they may connect elsewhere, and waits for them to go.
+func serve(ctx context.Context, c *config, listener net.Listener, handler http.Handler, hub *hubs.Server, logger log.Logger) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	var failed error
+	var serving sync.WaitGroup
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	serving.Go(func() {
+		defer stop()
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			failed = fmt.Errorf("serve HTTP: %w", err)
+		}
+	})
+	<-ctx.Done()
+	level.Info(logger).Log("msg", "shutting down", "connections", hub.Stats().Connections, "within", c.ShutdownTimeout)
+	deadline, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
+	defer cancel()
+	err := server.Shutdown(deadline)
+	if left := hub.Shutdown(deadline); left != nil {
+		level.Warn(logger).Log("msg", "connections were dropped, since they did not end in time", "err", left)
+	}
+	serving.Wait()
+	level.Info(logger).Log("msg", "gone")
+	return errors.Join(failed, err)
+}
