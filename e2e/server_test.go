@@ -1,0 +1,29 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+)
+
+// server is a running signalrd.
+type server struct {
+	*process
+	url string // of the hub
+}
+
+// startServer runs signalrd on a free port, in development mode unless other
+// flags say otherwise, and waits until it serves.
+func startServer(t *testing.T, flags ...string) *server {
+	t.Helper()
+	command := program(t, "signalrd", append([]string{"--dev", "--listen=127.0.0.1:0"}, flags...)...)
+	s := &server{process: run(t, "signalrd", command)}
+	s.await(t, "its announcement", func(stdout, _ []string) bool {
+		for _, line := range stdout {
+			if field := strings.Fields(line); len(field) == 2 && field[0] == "hub" {
+				s.url = field[1]
+			}
+		}
+		return s.url != "" && len(stdout) > 5
+	})
+	return s
+}
