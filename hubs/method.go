@@ -59,7 +59,7 @@ func methodsOf(hub reflect.Type) (methods, error) {
 		}
 		folded := strings.ToLower(m.name)
 		if _, twice := table.folded[folded]; twice {
-			return methods{}, fmt.Errorf("hub %v: Duplicate definitions of '%s'. Overloading is not supported.", hub, m.name)
+			return methods{}, fmt.Errorf("hub %v: duplicate definitions of method %s: names match whatever their case, and overloading is not supported", hub, m.name)
 		}
 		table.exact[m.name], table.folded[folded] = m, m
 	}
