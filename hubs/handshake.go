@@ -29,19 +29,20 @@ func (c *connection) handshake() bool {
 		return c.giveUp(transport.CloseNormal)
 	}
 	c.protocol = chosen
+	c.pingedAt.Store(int64(time.Since(c.began)))
 	c.transport.SetFormat(chosen.Format())
 	if err := c.server.backplane.Connect(c.ctx, c); err != nil {
 		level.Error(c.server.logger).Log("msg", "connecting to the backplane failed", "connection", c.ID(), "err", err)
 		c.server.backplane.Disconnect(c)
 		return c.giveUp(transport.CloseInternalError)
 	}
+	// From here on an end has its Close message, which waits for the answer.
+	c.connected.Store(true)
 	err := c.transport.Send(protocol.AppendHandshakeResponse(nil, ""))
 	if err != nil || c.ctx.Err() != nil {
 		c.server.backplane.Disconnect(c)
 		return c.giveUp(transport.CloseNormal)
 	}
-	c.pingedAt.Store(int64(time.Since(c.began)))
-	c.connected.Store(true)
 	c.out.open()
 	return true
 }

@@ -226,6 +226,29 @@ func TestShutdown(t *testing.T) {
 	shutdown(t, s)
 }
 
+// A client that is being answered when the server shuts down is told, too.
+func TestShutdownDuringTheHandshake(t *testing.T) {
+	s, err := NewServer(newEventLog().hub, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newMemory("")
+	c.stalled = true
+	c.start(s)
+	c.write(`{"protocol":"json","version":1}` + "\x1e")
+	c.wait(t, "the answer on its way", func() bool { return c.sending })
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		shutdown(t, s)
+	}()
+	c.wait(t, "the end", func() bool { return c.stopped })
+	c.change(func() { c.stalled = false })
+	c.expect(t, "{}", `{"type":7,"allowReconnect":true}`)
+	c.expectClosed(t, transport.CloseNormal)
+	<-done
+}
+
 func TestShutdownWithADeadline(t *testing.T) {
 	log := newEventLog()
 	s, err := NewServer(log.hub, nil)

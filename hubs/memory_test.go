@@ -29,6 +29,7 @@ type memory struct {
 	lost    bool   // aborted, or cut by the client
 	stopped bool
 	stalled bool // the client does not read: Send waits
+	sending bool
 	out     []string
 	sends   int
 	closed  transport.CloseStatus
@@ -96,6 +97,9 @@ func (m *memory) SetFormat(protocol.Format) {}
 func (m *memory) Send(records []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.sending = true
+	defer func() { m.sending = false }()
+	m.changed.Broadcast()
 	for m.stalled && !m.lost {
 		m.changed.Wait()
 	}
