@@ -136,8 +136,7 @@ func TestGarbageOnTheNotificationChannel(t *testing.T) {
 		}
 		c.expect(t, received("System", fmt.Sprint("good ", i)))
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.terminate(t) // so that all of its log is here
 	refusals := 0
 	for _, line := range s.stderr {
 		if strings.Contains(line, "secret") {
