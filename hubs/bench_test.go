@@ -25,11 +25,11 @@ func BenchmarkDispatch(b *testing.B) {
 		if err := c.protocol.Parse(record, &c.message); err != nil {
 			b.Fatal(err)
 		}
-		call, refusal := c.bind(&c.message)
+		inv, refusal := c.bind(&c.message)
 		if refusal != "" {
 			b.Fatal(refusal)
 		}
-		c.run(call)
+		c.run(inv)
 		c.out.queue, c.out.bytes = c.out.queue[:0], 0
 	}
 }
@@ -46,7 +46,7 @@ func (s *sink) Protocol() protocol.Protocol { return protocol.JSON }
 func (s *sink) Deliver([]byte)              { s.count++ }
 
 // BenchmarkFanOut sends one message to 1,000 connections, from the hub's call
-// to each connection's writer.
+// to each connection's Deliver.
 func BenchmarkFanOut(b *testing.B) {
 	local := backplane.NewLocal()
 	s, err := NewServer(newEventLog().hub, &Options{Backplane: local})

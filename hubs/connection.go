@@ -34,27 +34,47 @@ type connection struct {
 	turn  turn
 
 	// owned by the reader
-	in      []byte          // received and not yet consumed
-	ahead   <-chan received // a Receive that runs beside the reader
+	in      []byte // received and not yet consumed
+	ahead   *ahead // a Receive that runs beside the reader
 	message protocol.Message
 
-	began     time.Time
-	connected atomic.Bool  // the handshake is done
-	pingedAt  atomic.Int64 // nanoseconds since began
-	heardAt   atomic.Int64 // the same; 0: the client's silence is no reason to end
+	// what the heartbeat looks at
+	began    time.Time
+	phase    atomic.Int32
+	pingedAt atomic.Int64 // nanoseconds since began
+	silence  silence
+
+	welcome sync.Mutex // held while OnConnected runs
+	refused bool       // guarded by welcome: OnConnected has failed
 
 	ended  sync.Once
-	ending ending // written by whoever ends the connection, read after ctx is done
+	ending ending // set within ended, read after ctx is done
 }
+
+// The phases of a connection, from which on there is no way back.
+const (
+	phaseHandshake  = iota // the client's request is awaited
+	phaseExpired           // it did not come in time
+	phaseConnecting        // it came; the backplane's confirmation is awaited
+	phaseConnected         // the client is being answered, or has been
+)
 
 // ending is why and how a connection ends. The first one counts.
 type ending struct {
-	cause          error  // what OnDisconnected finds as context.Cause
+	cause          error // what OnDisconnected finds as context.Cause
+	farewell       farewell
 	errorText      string // of the Close message
 	allowReconnect bool   // of the Close message
-	silent         bool   // the client has closed its side: no Close message
-	abrupt         bool   // nothing more can be sent at all
 }
+
+// farewell is what an ending still sends.
+type farewell uint8
+
+const (
+	closeMessage farewell = iota // what is queued, and a Close message
+	flushOnly                    // what is queued: the client has closed its side, or knows no messages yet
+	nothing                      // the client cannot be reached any more
+)
 
 var (
 	errAborted      = errors.New("the hub ended the connection")
@@ -66,8 +86,6 @@ var (
 )
 
 const closedWithError = "Connection closed with an error."
-
-var aborted = ending{cause: errAborted}
 
 // broken is the ending of a connection that failed: the client is told and
 // may come back (protocol §8.8).
@@ -94,49 +112,64 @@ func (c *connection) serve() {
 	if !c.handshake() {
 		return
 	}
-	if err := c.onConnected(); err != nil {
-		level.Error(c.server.logger).Log("msg", "OnConnected failed", "connection", c.ID(), "err", err)
-		failed := c.broken(err)
-		failed.allowReconnect = false
-		c.end(failed)
-		c.leave()
-		return
+	if c.greet() {
+		c.read()
 	}
-	c.read()
 }
 
-// read consumes what the client sends until the connection ends, or until
-// another goroutine has taken over the reading side.
+// read consumes what the client sends until the connection ends, and then
+// finishes it; or until another goroutine has taken over the reading side.
 func (c *connection) read() {
 	for {
 		if !c.consume() {
 			return
 		}
-		if err := c.receive(); err != nil {
-			c.end(c.receiveEnding(err))
-			c.onDisconnected()
-			c.leave()
+		reading, err := c.receive()
+		if !reading {
+			return
+		}
+		if err != nil {
+			c.lost(err)
 			return
 		}
 	}
+}
+
+// lost ends and finishes a connection of which no more can be received.
+func (c *connection) lost(err error) {
+	c.end(c.receiveEnding(err))
+	c.finish()
 }
 
 // receiveEnding tells how the connection ends when no more can be received.
 func (c *connection) receiveEnding(err error) ending {
 	switch {
 	case !errors.Is(err, io.EOF):
-		return ending{cause: err, abrupt: true}
-	case len(c.in) > 0:
-		return ending{cause: errCutOff, silent: true}
+		return ending{cause: err, farewell: nothing}
+	case c.cutOff():
+		return ending{cause: errCutOff, farewell: flushOnly}
 	default:
-		return ending{cause: errLeft, silent: true}
+		return ending{cause: errLeft, farewell: flushOnly}
 	}
+}
+
+// cutOff tells whether what has been received ends within a record.
+func (c *connection) cutOff() bool {
+	rest := c.in
+	for len(rest) > 0 {
+		_, n, err := c.protocol.Next(rest, 0)
+		if n == 0 || err != nil {
+			return true
+		}
+		rest = rest[n:]
+	}
+	return false
 }
 
 // consume dispatches the records that have arrived whole. It returns false
 // when this goroutine reads no longer.
 func (c *connection) consume() bool {
-	c.silence(false)
+	c.silence.pause()
 	for len(c.in) > 0 && c.ctx.Err() == nil {
 		record, n, err := c.protocol.Next(c.in, c.server.options.MaximumReceiveMessageSize)
 		if n == 0 && err == nil {
@@ -157,24 +190,9 @@ func (c *connection) consume() bool {
 	if len(c.in) == 0 {
 		c.in, c.message = nil, protocol.Message{} // an idle connection holds no buffer
 	}
-	c.silence(true)
+	c.silence.resume(time.Since(c.began))
 	return true
 }
-
-// silence says whether the client's silence counts from now on; while its
-// records are dispatched it does not (protocol §8.10).
-func (c *connection) silence(counts bool) {
-	if c.heardAt.Load() == 0 {
-		return
-	}
-	if counts {
-		c.heardAt.Store(int64(time.Since(c.began)))
-	} else {
-		c.heardAt.Store(forever)
-	}
-}
-
-const forever = int64(1<<63 - 1)
 
 // end begins the end of the connection: the Close message goes out as the
 // last one, the context is cancelled, and whoever reads will finish the rest. It
@@ -182,23 +200,23 @@ const forever = int64(1<<63 - 1)
 func (c *connection) end(why ending) {
 	c.ended.Do(func() {
 		c.ending = why
-		switch {
-		case why.abrupt:
+		switch why.farewell {
+		case closeMessage:
+			c.out.seal(c.closeRecord(why))
+		case flushOnly:
+			c.out.seal(nil)
+		case nothing:
 			c.out.seal(nil)
 			c.transport.Abort()
-		case why.silent:
-			c.out.seal(nil)
-		default:
-			c.out.seal(c.closeRecord(why))
 		}
-		c.cancel(why.cause)
+		c.cancel(why.cause) // before the hand-over; see turn
 		c.transport.StopReceiving()
 		c.handOver()
 	})
 }
 
 func (c *connection) closeRecord(why ending) []byte {
-	if !c.connected.Load() { // before the handshake there are no messages
+	if c.phase.Load() < phaseConnected { // before the handshake there are no messages
 		return nil
 	}
 	record, err := c.protocol.Append(nil, &protocol.Message{
@@ -210,6 +228,17 @@ func (c *connection) closeRecord(why ending) []byte {
 	return record
 }
 
+// finish tells the hub, unless it never welcomed the client, and leaves.
+func (c *connection) finish() {
+	defer c.leave()
+	c.welcome.Lock() // OnConnected may still be running, on another goroutine
+	refused := c.refused
+	c.welcome.Unlock()
+	if !refused {
+		c.onDisconnected()
+	}
+}
+
 // leave is the last step: the backplane forgets the connection, what is still
 // queued goes out, and the transport closes.
 func (c *connection) leave() {
@@ -218,6 +247,8 @@ func (c *connection) leave() {
 	level.Debug(c.server.logger).Log("msg", "disconnected", "connection", c.ID(), "cause", c.ending.cause)
 }
 
+// close closes the transport, when what is queued has gone out, and has the
+// server forget the connection.
 func (c *connection) close(status transport.CloseStatus) {
 	c.out.drain()
 	if err := c.transport.Close(status); err != nil {
@@ -228,7 +259,7 @@ func (c *connection) close(status transport.CloseStatus) {
 
 // writeFailed ends the connection: its client cannot be reached any more.
 func (c *connection) writeFailed(err error) {
-	c.end(ending{cause: err, abrupt: true})
+	c.end(ending{cause: err, farewell: nothing})
 }
 
 // ID is the public connection id.
@@ -251,7 +282,7 @@ func (c *connection) Deliver(record []byte) {
 	if err := c.out.put(record); err != nil {
 		c.server.stats.slowClients.Add(1)
 		level.Warn(c.server.logger).Log("msg", "connection dropped", "connection", c.ID(), "err", err)
-		c.end(ending{cause: err, abrupt: true})
+		c.end(ending{cause: err, farewell: nothing})
 	}
 }
 

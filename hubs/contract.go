@@ -34,7 +34,7 @@ func (h hubContext) Groups() signalr.GroupManager {
 func (h hubContext) Items() *sync.Map         { return &h.items }
 func (h hubContext) ConnectionID() string     { return h.ID() }
 func (h hubContext) Context() context.Context { return h.ctx }
-func (h hubContext) Abort()                   { h.end(aborted) }
+func (h hubContext) Abort()                   { h.end(ending{cause: errAborted}) }
 
 // Close sends the client a Close message with the given content and ends the
 // connection.

@@ -27,7 +27,7 @@ func (c *connection) dispatch(m *protocol.Message) bool {
 	case protocol.Invocation, protocol.StreamInvocation:
 		return c.invoke(m)
 	case protocol.Ping:
-		c.heardAt.CompareAndSwap(0, forever) // from now on silence counts
+		c.silence.arm()
 	case protocol.Close:
 		left := ending{cause: errLeft}
 		if m.HasError {
@@ -36,60 +36,79 @@ func (c *connection) dispatch(m *protocol.Message) bool {
 		c.end(left)
 	}
 	// Completions, stream items and cancellations concern nothing that this
-	// connection has open; Acks and Sequences mean something only on a
-	// connection that can be resumed. All of them are ignored, as are messages of types that are
-	// not known (protocol §6.3).
+	// connection has open; Acks and Sequences mean something only on one that
+	// can be resumed. All of them are ignored, as are messages of types that
+	// are not known (protocol §6.3).
 	return true
 }
 
-// call is an invocation whose method and arguments are known.
-type call struct {
-	method       *method
-	in           []reflect.Value // with room for the receiver, and the context if it takes one
-	invocationID string
+// invocation is one whose method and arguments are known.
+type invocation struct {
+	id     string // empty: nobody waits for an answer
+	method *method
+	in     []reflect.Value // with room for the hub, and for the context if it takes one
 }
 
 // invoke runs a hub method on this goroutine. It returns false when another
 // one has taken over reading in the meantime.
 func (c *connection) invoke(m *protocol.Message) bool {
-	call, refusal := c.bind(m)
-	if refusal != "" {
-		c.complete(failed(m.InvocationID, refusal))
+	inv, refused := c.bind(m)
+	if refused != "" {
+		c.complete(failed(m.InvocationID, refused))
 		return true
 	}
 	if !c.takeSlot() {
 		return true
 	}
-	ticket := c.turn.begin()
-	c.run(call)
-	reading := c.turn.finish(ticket)
-	<-c.slots
-	return reading
+	return c.inline(func() { c.run(inv) })
+}
+
+// greet runs OnConnected. It holds the slot of the client's invocations, which
+// therefore wait for it. It returns false when another goroutine has taken
+// over reading in the meantime.
+func (c *connection) greet() bool {
+	c.slots <- struct{}{} // free: nothing has been dispatched yet
+	c.welcome.Lock()
+	defer c.welcome.Unlock()
+	c.refused = true // until the opposite is shown
+	return c.inline(func() {
+		err := errGoexit
+		defer func() {
+			if c.refused {
+				failed := c.broken(err)
+				failed.allowReconnect = false
+				c.end(failed)
+			}
+		}()
+		if err = c.onConnected(); err == nil {
+			c.refused = false
+		}
+	})
 }
 
 // bind finds the method that an invocation names and decodes its arguments, or
 // says why it cannot be called.
-func (c *connection) bind(m *protocol.Message) (call, string) {
+func (c *connection) bind(m *protocol.Message) (invocation, string) {
 	found := c.server.methods.find(m.Target)
 	if found == nil {
-		return call{}, errorText(fmt.Sprintf(cannotInvoke, m.Target), &Error{"Method does not exist."}, false)
+		return invocation{}, errorText(fmt.Sprintf(cannotInvoke, m.Target), &Error{"Method does not exist."}, false)
 	}
 	in, err := c.arguments(found, m.Arguments)
 	if err != nil {
-		return call{}, errorText(fmt.Sprintf(cannotInvoke, found.name), err, c.server.options.DetailedErrors)
+		return invocation{}, errorText(fmt.Sprintf(cannotInvoke, found.name), err, c.server.options.DetailedErrors)
 	}
 	if m.Type == protocol.StreamInvocation {
-		return call{}, fmt.Sprintf(notStreaming, found.name)
+		return invocation{}, fmt.Sprintf(notStreaming, found.name)
 	}
 	if n := len(m.StreamIDs); n > 0 {
-		return call{}, errorText(fmt.Sprintf(invocationFails, found.name),
+		return invocation{}, errorText(fmt.Sprintf(invocationFails, found.name),
 			&Error{fmt.Sprintf("Client sent %d stream(s), Hub method expects 0.", n)}, false)
 	}
-	return call{found, in, m.InvocationID}, ""
+	return invocation{m.InvocationID, found, in}, ""
 }
 
 func (c *connection) arguments(m *method, raw []protocol.Raw) (in []reflect.Value, err error) {
-	defer c.recoverInto(&err) // an argument may decode itself
+	defer c.recoverInto(&err, "decoding an argument of "+m.name)
 	if len(raw) != len(m.takes) {
 		return nil, &protocol.Error{Type: "InvalidDataException",
 			Message: fmt.Sprintf("Invocation provides %d argument(s) but target expects %d.", len(raw), len(m.takes))}
@@ -107,13 +126,20 @@ func (c *connection) arguments(m *method, raw []protocol.Raw) (in []reflect.Valu
 }
 
 // run calls the hub method and sends the completion that answers it.
-func (c *connection) run(call call) {
-	value, err := c.call(call)
+func (c *connection) run(inv invocation) {
+	returned := false
+	defer func() {
+		if !returned { // the method has called runtime.Goexit
+			c.complete(failed(inv.id, fmt.Sprintf(invocationFails, inv.method.name)))
+		}
+	}()
+	value, err := c.callHub(inv)
+	returned = true
 	if err == nil {
-		err = c.complete(&protocol.Message{Type: protocol.Completion, InvocationID: call.invocationID, HasResult: true, Value: value})
+		err = c.complete(&protocol.Message{Type: protocol.Completion, InvocationID: inv.id, HasResult: true, Value: value})
 	}
 	if err != nil {
-		c.complete(failed(call.invocationID, c.failure(call.method.name, err)))
+		c.complete(failed(inv.id, c.failure(inv.method.name, err)))
 	}
 }
 
@@ -122,35 +148,42 @@ func failed(invocationID, why string) *protocol.Message {
 }
 
 // failure logs what went wrong in a hub method, unless the hub meant the
-// caller to see it, and returns what the caller is told.
-func (c *connection) failure(name string, err error) string {
+// caller to see it or it is logged already, and returns what the caller is told.
+func (c *connection) failure(name string, err error) (text string) {
+	defer func() {
+		if recover() != nil { // by the error's own methods
+			text = fmt.Sprintf(invocationFails, name)
+		}
+	}()
 	var shown *Error
-	if !errors.As(err, &shown) {
-		level.Error(c.server.logger).Log("msg", "hub method failed", "method", name, "connection", c.ID(), "err", err)
+	var thrown panicError
+	if !errors.As(err, &shown) && !errors.As(err, &thrown) {
+		level.Error(c.server.logger).Log("msg", "hub method failed", "method", name, "connection", c.ID(), "err", fmt.Sprint(err))
 	}
 	return errorText(fmt.Sprintf(invocationFails, name), err, c.server.options.DetailedErrors)
 }
 
-// call runs a hub method on a hub of its own. A panic is an error like any other.
-func (c *connection) call(call call) (value any, err error) {
-	defer c.recoverInto(&err)
-	call.in[0] = reflect.ValueOf(c.hub())
-	if call.method.first > 1 {
-		call.in[1] = reflect.ValueOf(c.ctx)
+// callHub runs a hub method on a hub of its own. A panic is an error like any
+// other.
+func (c *connection) callHub(inv invocation) (value any, err error) {
+	defer c.recoverInto(&err, inv.method.name)
+	inv.in[0] = reflect.ValueOf(c.hub())
+	if inv.method.first > 1 {
+		inv.in[1] = reflect.ValueOf(c.ctx)
 	}
-	out := call.method.code.Call(call.in)
-	if call.method.fails {
-		if err, _ := out[call.method.results].Interface().(error); err != nil {
+	out := inv.method.code.Call(inv.in)
+	if inv.method.fails {
+		if err, _ := out[inv.method.results].Interface().(error); err != nil {
 			return nil, err
 		}
 	}
-	switch call.method.results {
+	switch inv.method.results {
 	case 0:
 		return nil, nil
 	case 1:
 		return out[0].Interface(), nil
 	default:
-		values := make([]any, call.method.results)
+		values := make([]any, inv.method.results)
 		for i := range values {
 			values[i] = out[i].Interface()
 		}
@@ -161,7 +194,7 @@ func (c *connection) call(call call) (value any, err error) {
 // complete answers an invocation, if the client wants an answer. It fails on a
 // result that cannot be encoded.
 func (c *connection) complete(answer *protocol.Message) (err error) {
-	defer c.recoverInto(&err) // a result may encode itself
+	defer c.recoverInto(&err, "encoding a result")
 	if answer.InvocationID == "" {
 		return nil
 	}
@@ -181,7 +214,7 @@ func (c *connection) hub() signalr.HubInterface {
 }
 
 func (c *connection) onConnected() (err error) {
-	defer c.recoverInto(&err)
+	defer c.recoverInto(&err, "OnConnected")
 	c.hub().OnConnected(c.ID())
 	return nil
 }
@@ -189,25 +222,30 @@ func (c *connection) onConnected() (err error) {
 // onDisconnected tells the hub. Nobody but the log hears of a failure.
 func (c *connection) onDisconnected() {
 	var err error
-	func() {
-		defer c.recoverInto(&err)
-		c.hub().OnDisconnected(c.ID())
-	}()
-	if err != nil {
-		level.Error(c.server.logger).Log("msg", "OnDisconnected failed", "connection", c.ID(), "err", err)
-	}
+	defer c.recoverInto(&err, "OnDisconnected")
+	c.hub().OnDisconnected(c.ID())
 }
+
+var errGoexit = errors.New("the hub has called runtime.Goexit")
 
 // recoverInto turns a panic of hub code into an error and logs where it
 // happened. It is deferred.
-func (c *connection) recoverInto(err *error) {
-	switch thrown := recover().(type) {
-	case nil:
+func (c *connection) recoverInto(err *error, where string) {
+	thrown := recover()
+	if thrown == nil {
 		return
-	case error:
-		*err = thrown
-	default:
-		*err = fmt.Errorf("%v", thrown)
 	}
-	level.Error(c.server.logger).Log("msg", "hub panicked", "connection", c.ID(), "err", *err, "stack", string(debug.Stack()))
+	*err = panicError{thrown}
+	level.Error(c.server.logger).Log("msg", "hub panicked", "where", where, "connection", c.ID(), "err", *err, "stack", string(debug.Stack()))
+}
+
+// panicError is what a panic threw, as an error.
+type panicError struct{ thrown any }
+
+// Error does not rely on the methods of what was thrown: fmt survives them.
+func (e panicError) Error() string { return fmt.Sprint(e.thrown) }
+
+func (e panicError) Unwrap() error {
+	err, _ := e.thrown.(error)
+	return err
 }

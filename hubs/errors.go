@@ -20,10 +20,16 @@ func Errorf(format string, args ...any) error {
 }
 
 // errorText is what a client is told of err: base alone, or with the kind and
-// text of err behind it (protocol §0.1).
-func errorText(base string, err error, detailed bool) string {
+// text of err behind it (protocol §0.1). An error whose own methods panic has
+// no text.
+func errorText(base string, err error, detailed bool) (text string) {
+	defer func() {
+		if recover() != nil {
+			text = base
+		}
+	}()
 	var shown *Error
-	if errors.As(err, &shown) {
+	if errors.As(err, &shown) && shown != nil {
 		return base + " HubException: " + shown.Message
 	}
 	if !detailed {

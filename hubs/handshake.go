@@ -1,7 +1,6 @@
 package hubs
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -11,79 +10,92 @@ import (
 	"signalrd/hubs/transport"
 )
 
+// refusal is what a client is told whose handshake fails.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
 // handshake agrees with the client on a protocol (protocol §5). The answer is
 // sent when the backplane knows the connection: a client whose start has
-// returned misses nothing that is sent from then on.
+// returned misses nothing that is sent from then on. When handshake returns
+// false, the connection is closed.
 func (c *connection) handshake() bool {
-	chosen, refusal := c.readHandshake()
-	if refusal != "" {
-		c.out.seal(nil)
-		c.out.open()
-		if err := c.transport.Send(protocol.AppendHandshakeResponse(nil, refusal)); err != nil {
-			level.Debug(c.server.logger).Log("msg", "refusing a handshake failed", "connection", c.ID(), "err", err)
-		}
-		c.close(transport.CloseNormal)
-		return false
-	}
-	if chosen == nil {
-		return c.giveUp(transport.CloseNormal)
+	chosen, err := c.readHandshake()
+	var refused refusal
+	switch {
+	case errors.As(err, &refused):
+		return c.refuse(refused)
+	case err != nil: // the client is gone
+		return c.discard(transport.CloseNormal)
 	}
 	c.protocol = chosen
-	c.pingedAt.Store(int64(time.Since(c.began)))
 	c.transport.SetFormat(chosen.Format())
+	c.pingedAt.Store(int64(time.Since(c.began)))
 	if err := c.server.backplane.Connect(c.ctx, c); err != nil {
 		level.Error(c.server.logger).Log("msg", "connecting to the backplane failed", "connection", c.ID(), "err", err)
 		c.server.backplane.Disconnect(c)
-		return c.giveUp(transport.CloseInternalError)
+		return c.discard(transport.CloseInternalError)
 	}
 	// From here on an end has its Close message, which waits for the answer.
-	c.connected.Store(true)
-	err := c.transport.Send(protocol.AppendHandshakeResponse(nil, ""))
-	if err != nil || c.ctx.Err() != nil {
+	c.phase.Store(phaseConnected)
+	if err := c.transport.Send(protocol.AppendHandshakeResponse(nil, "")); err != nil {
 		c.server.backplane.Disconnect(c)
-		return c.giveUp(transport.CloseNormal)
+		return c.discard(transport.CloseNormal)
 	}
 	c.out.open()
+	if c.ctx.Err() != nil {
+		c.leave()
+		return false
+	}
 	return true
 }
 
-// giveUp ends a connection to which nothing can be said.
-func (c *connection) giveUp(status transport.CloseStatus) bool {
-	c.out.seal(nil)
-	c.out.open()
+// refuse tells the client why, and closes.
+func (c *connection) refuse(why refusal) bool {
+	if err := c.transport.Send(protocol.AppendHandshakeResponse(nil, string(why))); err != nil {
+		level.Debug(c.server.logger).Log("msg", "refusing a handshake failed", "connection", c.ID(), "err", err)
+	}
+	return c.discard(transport.CloseNormal)
+}
+
+// discard closes a connection without sending what may have been queued.
+func (c *connection) discard(status transport.CloseStatus) bool {
+	c.out.discard()
 	c.close(status)
 	return false
 }
 
-// readHandshake waits for the client's request. It returns the protocol that
-// both speak, or what to refuse the client with, or neither when the client
-// is gone.
-func (c *connection) readHandshake() (chosen protocol.Protocol, refusal string) {
+// readHandshake waits for the client's request and returns the protocol that
+// both speak. An error that is no refusal means that the client is gone.
+func (c *connection) readHandshake() (protocol.Protocol, error) {
 	for {
 		in, err := c.transport.Receive(c.in)
 		c.in = in
-		if errors.Is(err, transport.ErrStopped) && errors.Is(context.Cause(c.ctx), errHandshakeTimeout) {
-			return nil, protocol.HandshakeCanceled
+		if err != nil && c.phase.Load() == phaseExpired {
+			return nil, refusal(protocol.HandshakeCanceled)
 		}
 		if err != nil {
-			return nil, ""
+			return nil, err
 		}
 		record, n, err := protocol.NextTextRecord(c.in, c.server.options.MaximumReceiveMessageSize)
 		if err != nil {
-			return nil, protocol.HandshakeCanceled
+			return nil, refusal(protocol.HandshakeCanceled)
 		}
 		if n == 0 {
 			continue
 		}
+		if !c.phase.CompareAndSwap(phaseHandshake, phaseConnecting) {
+			return nil, refusal(protocol.HandshakeCanceled) // the time was up first
+		}
 		request, err := protocol.ParseHandshake(record)
 		if err != nil {
-			return nil, errorText(protocol.HandshakeFailed, err, c.server.options.DetailedErrors)
+			return nil, refusal(errorText(protocol.HandshakeFailed, err, c.server.options.DetailedErrors))
 		}
 		c.in = c.in[n:]
-		chosen, err = request.Choose(c.server.options.Protocols, c.transport.Binary())
+		chosen, err := request.Choose(c.server.options.Protocols, c.transport.Binary())
 		if err != nil {
-			return nil, err.Error()
+			return nil, refusal(err.Error())
 		}
-		return chosen, ""
+		return chosen, nil
 	}
 }

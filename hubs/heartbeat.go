@@ -2,6 +2,7 @@ package hubs
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,21 +28,56 @@ func (s *Server) heartbeat() {
 // onBeat does for one connection what its age and silence ask for.
 func (c *connection) onBeat() {
 	age := time.Since(c.began)
-	if !c.connected.Load() {
-		if age > c.server.options.HandshakeTimeout {
-			c.end(ending{cause: errHandshakeTimeout})
+	switch c.phase.Load() {
+	case phaseHandshake:
+		if age > c.server.options.HandshakeTimeout && c.phase.CompareAndSwap(phaseHandshake, phaseExpired) {
+			c.end(ending{cause: errHandshakeTimeout, farewell: flushOnly})
 		}
-		return
+	case phaseConnected:
+		if c.turn.beat() {
+			c.handOver()
+		}
+		if c.silence.exceeds(c.server.options.ClientTimeout, age) {
+			c.end(c.broken(errSilentClient))
+			return
+		}
+		if !c.transport.InherentKeepAlive() && age-time.Duration(c.pingedAt.Load()) >= c.server.options.KeepAliveInterval {
+			c.pingedAt.Store(int64(age))
+			c.out.putIfIdle(c.server.pings[c.protocol.Name()])
+		}
 	}
-	if c.turn.beat() {
-		c.handOver()
+}
+
+// silence is for how long a client has not been heard, in ages of its
+// connection. It counts from the client's first ping on, and not while what the
+// client has sent is dispatched (protocol §8.10). The reader arms, pauses and
+// resumes it.
+type silence struct {
+	since atomic.Int64 // nanoseconds; or unarmed, or paused
+}
+
+const (
+	unarmed = 0
+	paused  = -1
+)
+
+// arm makes the silence count, from the next resume on.
+func (s *silence) arm() { s.since.Store(paused) }
+
+func (s *silence) pause() {
+	if s.since.Load() != unarmed {
+		s.since.Store(paused)
 	}
-	if heard := c.heardAt.Load(); heard > 0 && heard != forever && age-time.Duration(heard) > c.server.options.ClientTimeout {
-		c.end(c.broken(errSilentClient))
-		return
+}
+
+func (s *silence) resume(age time.Duration) {
+	if s.since.Load() != unarmed {
+		s.since.Store(max(1, int64(age)))
 	}
-	if !c.transport.InherentKeepAlive() && age-time.Duration(c.pingedAt.Load()) >= c.server.options.KeepAliveInterval {
-		c.pingedAt.Store(int64(age))
-		c.out.putIfIdle(c.server.pings[c.protocol.Name()])
-	}
+}
+
+// exceeds tells whether the silence has lasted longer than limit.
+func (s *silence) exceeds(limit, age time.Duration) bool {
+	since := s.since.Load()
+	return since > 0 && age-time.Duration(since) > limit
 }

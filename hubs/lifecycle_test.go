@@ -3,10 +3,15 @@ package hubs
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"signalrd/backplane"
 	"signalrd/hubs/transport"
@@ -270,6 +275,25 @@ func TestShutdownWithADeadline(t *testing.T) {
 	}
 }
 
+// A method that ignores its context cannot hold up a shutdown beyond its time.
+func TestShutdownWithAMethodThatDoesNotEnd(t *testing.T) {
+	log := newEventLog()
+	s, err := NewServer(log.hub, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newMemory("").connect(t, s)
+	c.invoke("1", "Block", "x")
+	<-log.running
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("shutdown: %v", err)
+	}
+	close(log.release)
+	shutdown(t, s)
+}
+
 // A client that does not read is dropped when its bytes exceed the bound, and
 // nobody waits for it.
 func TestSlowClient(t *testing.T) {
@@ -324,6 +348,155 @@ func TestBackplaneThatRefusesTheConnection(t *testing.T) {
 	c.expectClosed(t, transport.CloseInternalError)
 }
 
+// lateFailing is a backplane that delivers before it fails.
+type lateFailing struct{ *backplane.Local }
+
+func (l lateFailing) Connect(ctx context.Context, c backplane.Connection) error {
+	if err := l.Local.Connect(ctx, c); err != nil {
+		return err
+	}
+	return errors.Join(errors.New("no confirmation"), l.Send(ctx, backplane.All(), "Message", "early"))
+}
+
+func TestNothingComesInPlaceOfTheHandshakeAnswer(t *testing.T) {
+	s := newTestServer(t, newEventLog().hub, &Options{Backplane: lateFailing{backplane.NewLocal()}})
+	c := newMemory("").start(s)
+	c.write(`{"protocol":"json","version":1}` + "\x1e")
+	c.expectClosed(t, transport.CloseInternalError)
+}
+
+// slowBackplane takes its time to connect.
+type slowBackplane struct {
+	*backplane.Local
+	delay time.Duration
+}
+
+func (b slowBackplane) Connect(ctx context.Context, c backplane.Connection) error {
+	time.Sleep(b.delay)
+	return errors.Join(ctx.Err(), b.Local.Connect(ctx, c))
+}
+
+// The time for the handshake is the client's, not the backplane's.
+func TestHandshakeTimeoutIsForTheClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := NewServer(newEventLog().hub, &Options{Backplane: slowBackplane{backplane.NewLocal(), 18 * time.Second}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newMemory("").start(s)
+		c.write(`{"protocol":"json","version":1}` + "\x1e" + `{"type":6}` + "\x1e")
+		c.expect(t, "{}")
+		shutdown(t, s)
+	})
+}
+
+// A leave is a leave, also when whole records are behind a running method.
+func TestLeavingWithRecordsUnread(t *testing.T) {
+	log := newEventLog()
+	causes := make(chan error, 1)
+	log.disconnected = func(h *testHub) { causes <- context.Cause(h.Context()) }
+	s := newTestServer(t, log.hub, &Options{KeepAliveInterval: 40 * time.Millisecond})
+	c := newMemory("").connect(t, s)
+	c.invoke("1", "UntilGone")
+	<-log.running
+	c.invoke("2", "Echo", "b")
+	c.invoke("3", "Echo", "c")
+	time.Sleep(60 * time.Millisecond) // several heartbeats, so that they are read ahead
+	c.leave()
+	if cause := <-causes; !errors.Is(cause, errLeft) {
+		t.Errorf("cause %v", cause)
+	}
+}
+
+// OnConnected learns that its client has left, and OnDisconnected waits for it.
+func TestLeavingDuringOnConnected(t *testing.T) {
+	log := newEventLog()
+	log.connected = func(h *testHub) {
+		<-h.Context().Done()
+		log.running <- "OnConnected returns"
+	}
+	log.disconnected = func(*testHub) { log.running <- "OnDisconnected" }
+	s := newTestServer(t, log.hub, &Options{KeepAliveInterval: 40 * time.Millisecond})
+	c := newMemory("").connect(t, s)
+	c.invoke("1", "Echo", "waits in vain")
+	c.leave()
+	for _, want := range []string{"OnConnected returns", "OnDisconnected"} {
+		if got := <-log.running; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+func TestSlowClientIsCountedOnce(t *testing.T) {
+	for range 50 {
+		s := newTestServer(t, newEventLog().hub, &Options{QueueBytes: 100})
+		c := newMemory("").connect(t, s)
+		c.invoke("1", "Nothing")
+		c.expect(t, result("null"))
+		c.change(func() { c.stalled = true })
+		var sending sync.WaitGroup
+		for range 8 {
+			sending.Go(func() {
+				if err := s.Clients().All().Send("Message", strings.Repeat("x", 60)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		sending.Wait()
+		if n := s.Stats().SlowClients; n != 1 {
+			t.Fatalf("%d slow clients counted of one", n)
+		}
+	}
+}
+
+// A shutdown refuses newcomers on every path from its beginning.
+func TestShutdownRefusesOnAllPaths(t *testing.T) {
+	s, err := NewServer(newEventLog().hub, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := transport.NewMux(nil)
+	mux.Handle("/a", s.Handler(nil))
+	mux.Handle("/b", s.Handler(nil))
+	web := httptest.NewServer(mux)
+	defer web.Close()
+	socket, _, err := websocket.Dial(t.Context(), web.URL+"/a", nil) // never reads, so never answers a close frame
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.CloseNow()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		shutdown(t, s)
+	}()
+	for _, path := range []string{"/a", "/b"} {
+		for status := 0; status != http.StatusServiceUnavailable; {
+			response, err := http.Post(web.URL+path+"/negotiate?negotiateVersion=1", "", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			status = response.StatusCode
+			select {
+			case <-done:
+				if status != http.StatusServiceUnavailable {
+					t.Fatalf("%s answers %d after the shutdown", path, status)
+				}
+			default:
+			}
+		}
+	}
+	select {
+	case <-done:
+		t.Error("the shutdown did not wait for the client's close frame")
+	default:
+	}
+	socket.CloseNow()
+	<-done
+	http.DefaultClient.CloseIdleConnections()
+}
+
 func TestTimes(t *testing.T) {
 	type step struct {
 		after time.Duration
@@ -343,6 +516,10 @@ func TestTimes(t *testing.T) {
 		{"pings", false, []step{{write: hello, want: []string{"{}"}}, {after: 61 * time.Second, want: []string{ping, ping, ping, ping}}}, false},
 		{"a transport with its own keep-alive", true, []step{{write: hello, want: []string{"{}"}}, {after: 61 * time.Second}}, false},
 		{"silent client that never pinged", false, []step{{write: hello, want: []string{"{}"}}, {after: 40 * time.Second, want: []string{ping, ping}}}, false},
+		{"client that says all at once", false, []step{
+			{write: hello + ping + "\x1e", want: []string{"{}"}},
+			{after: 31500 * time.Millisecond, want: []string{ping, ping, `{"type":7,"error":"Connection closed with an error.","allowReconnect":true}`}},
+		}, true},
 		{"client that falls silent", false, []step{
 			{write: hello + ping + "\x1e", want: []string{"{}"}},
 			{after: 14 * time.Second},

@@ -2,6 +2,7 @@ package hubs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -31,7 +32,7 @@ func (m methods) find(target string) *method {
 	if found, ok := m.exact[target]; ok {
 		return found
 	}
-	return m.folded[strings.ToLower(target)]
+	return m.folded[strings.ToUpper(target)]
 }
 
 var (
@@ -50,14 +51,14 @@ func methodsOf(hub reflect.Type) (methods, error) {
 	}
 	for i := range hub.NumMethod() {
 		found := hub.Method(i)
-		if _, inherited := base.MethodByName(found.Name); inherited {
+		if isInherited(found, base) {
 			continue
 		}
 		m, err := newMethod(found)
 		if err != nil {
 			return methods{}, fmt.Errorf("hub %v: method %s: %w", hub, found.Name, err)
 		}
-		folded := strings.ToLower(m.name)
+		folded := strings.ToUpper(m.name)
 		if _, twice := table.folded[folded]; twice {
 			return methods{}, fmt.Errorf("hub %v: duplicate definitions of method %s: names match whatever their case, and overloading is not supported", hub, m.name)
 		}
@@ -66,11 +67,31 @@ func methodsOf(hub reflect.Type) (methods, error) {
 	return table, nil
 }
 
+// isInherited says whether a method comes from the embedded Hub, or takes the
+// place of one that does. One that only shares its name is the hub's own.
+func isInherited(found reflect.Method, base reflect.Type) bool {
+	original, ok := base.MethodByName(found.Name)
+	if !ok || found.Type.NumIn() != original.Type.NumIn() || found.Type.NumOut() != original.Type.NumOut() {
+		return false
+	}
+	for i := 1; i < found.Type.NumIn(); i++ {
+		if found.Type.In(i) != original.Type.In(i) {
+			return false
+		}
+	}
+	for i := range found.Type.NumOut() {
+		if found.Type.Out(i) != original.Type.Out(i) {
+			return false
+		}
+	}
+	return true
+}
+
 func newMethod(found reflect.Method) (*method, error) {
 	t := found.Type
 	m := &method{name: found.Name, code: found.Func, first: 1}
 	if t.IsVariadic() {
-		return nil, fmt.Errorf("a variable number of arguments cannot be called by clients; take a slice")
+		return nil, errors.New("a variable number of arguments cannot be called by clients; take a slice")
 	}
 	if t.NumIn() > 1 && t.In(1) == contextType {
 		m.first = 2

@@ -66,6 +66,20 @@ func TestSignaturesAreCheckedAtTheStart(t *testing.T) {
 	newTestServer(t, func() Interface { return new(withStringer) }, nil)
 }
 
+// namesake has a method that shares its name, and nothing else, with one of Hub's.
+type namesake struct{ Hub }
+
+func (*namesake) Close(room int) string { return "closed" }
+func (*namesake) Abort()                {}
+
+func TestMethodsNamedLikeThoseOfHub(t *testing.T) {
+	c := newMemory("").connect(t, newTestServer(t, func() Interface { return new(namesake) }, nil))
+	c.invoke("1", "Close", 7)
+	c.expect(t, result(`"closed"`))
+	c.invoke("1", "Abort")
+	c.expect(t, refused("Failed to invoke 'Abort' due to an error on the server. HubException: Method does not exist."))
+}
+
 // stockHub is written for github.com/philippseith/signalr alone.
 type stockHub struct{ signalr.Hub }
 

@@ -21,7 +21,8 @@ type outbox struct {
 	queue   [][]byte
 	spare   [][]byte // the writer's emptied queue, for reuse
 	bytes   int      // in queue and in the hands of the writer
-	writing bool     // a writer runs, or is held back
+	held    bool     // nothing is written yet
+	writing bool     // a writer runs
 	sealed  bool     // the last record is in
 	drained sync.Cond
 }
@@ -29,7 +30,7 @@ type outbox struct {
 func (o *outbox) init(limit int, spawn func(func()), send func([]byte) error, fail func(error)) {
 	o.limit, o.spawn, o.send, o.fail = limit, spawn, send, fail
 	o.drained.L = &o.mu
-	o.writing = true
+	o.held = true
 }
 
 // open starts the writing that init holds back: what clients must see first
@@ -37,12 +38,20 @@ func (o *outbox) init(limit int, spawn func(func()), send func([]byte) error, fa
 func (o *outbox) open() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.writing = false
+	o.held = false
 	o.wake()
 }
 
-// put appends a record. A record that finds the box full is refused with
-// errSlowClient; one that finds it sealed vanishes.
+// discard seals a box whose writing is still held back, and throws away what
+// is in it.
+func (o *outbox) discard() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.queue, o.bytes, o.sealed = nil, 0, true
+}
+
+// put appends a record. A record that finds the box full seals it and is
+// refused with errSlowClient; one that finds it sealed vanishes.
 func (o *outbox) put(record []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -50,6 +59,7 @@ func (o *outbox) put(record []byte) error {
 		return nil
 	}
 	if o.bytes > 0 && o.bytes+len(record) > o.limit {
+		o.sealed = true
 		return errSlowClient
 	}
 	o.append(record)
@@ -60,7 +70,7 @@ func (o *outbox) put(record []byte) error {
 func (o *outbox) putIfIdle(record []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.sealed && !o.writing {
+	if !o.sealed && !o.held && !o.writing {
 		o.append(record)
 	}
 }
@@ -94,7 +104,7 @@ func (o *outbox) append(record []byte) {
 }
 
 func (o *outbox) wake() {
-	if !o.writing && len(o.queue) > 0 {
+	if !o.held && !o.writing && len(o.queue) > 0 {
 		o.writing = true
 		o.spawn(o.write)
 	}
@@ -121,7 +131,7 @@ func (o *outbox) write() {
 			o.mu.Lock()
 		}
 	}
-	o.spare = nil // an idle connection holds no memory for what it may write one day
+	o.queue, o.spare = nil, nil // an idle connection holds no memory for what it may write one day
 	o.writing = false
 	o.drained.Broadcast()
 	o.mu.Unlock()

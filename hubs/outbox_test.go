@@ -86,6 +86,28 @@ func TestOutboxAfterAFailedSend(t *testing.T) {
 	}
 }
 
+// A burst leaves no memory behind.
+func TestOutboxThatIsIdleHoldsNothing(t *testing.T) {
+	var running sync.WaitGroup
+	gate := make(chan struct{})
+	var box outbox
+	box.init(1<<20, func(f func()) { running.Go(f) }, func([]byte) error { <-gate; return nil }, func(error) {})
+	box.open()
+	box.put([]byte("first"))
+	for range 10_000 {
+		box.put([]byte("more"))
+	}
+	gate <- struct{}{}
+	gate <- struct{}{} // the second batch is on its way
+	box.put([]byte("last"))
+	close(gate)
+	box.drain()
+	running.Wait()
+	if room := cap(box.queue) + cap(box.spare); room > 0 {
+		t.Errorf("room for %d records is kept", room)
+	}
+}
+
 // No message is larger than stock Go clients take, unless a record is.
 func TestOutboxMessageSize(t *testing.T) {
 	var running sync.WaitGroup

@@ -1,24 +1,60 @@
 package hubs
 
-// A connection whose reader waits for a running invocation to end dispatches
-// nothing, but it still has to notice that its client leaves. So it reads
-// ahead meanwhile, within a bound (protocol §10, ApplicationMaxBufferSize).
+import "sync"
+
+// A reader that waits for a running invocation to end dispatches nothing, but
+// it still has to notice that its client leaves. So it has somebody read ahead
+// meanwhile, within a bound (protocol §10, ApplicationMaxBufferSize). What a
+// client has sent behind a running invocation is lost when it leaves before
+// that ends.
 const readAheadBytes = 64 << 10
 
-// received is what a Receive that runs beside the reader has brought.
-type received struct {
-	bytes []byte
-	err   error
+// ahead is a Receive that runs beside the reader, on a goroutine of its own.
+// Its result goes to the reader; or, if that has nothing left to do but wait
+// for it, the goroutine becomes the reader, so that an idle connection has one.
+type ahead struct {
+	ready chan struct{} // closed when the result is in
+
+	mu      sync.Mutex
+	done    bool // the result is in
+	adopted bool // the goroutine is to become the reader
+	bytes   []byte
+	err     error
 }
 
-// receive appends what the client has sent to c.in, and waits for it.
-func (c *connection) receive() error {
+// receive appends what the client has sent to c.in, and waits for it. reading
+// is false when this goroutine reads no longer.
+func (c *connection) receive() (reading bool, err error) {
 	if c.ahead == nil {
-		in, err := c.transport.Receive(c.in)
-		c.in = in
-		return err
+		c.in, err = c.transport.Receive(c.in)
+		return true, err
 	}
-	return c.takeAhead(<-c.ahead)
+	if c.ahead.adopt() {
+		return false, nil
+	}
+	return true, c.takeAhead()
+}
+
+// adopt makes the goroutine that reads ahead the reader. It returns false when
+// that has its result and is gone.
+func (a *ahead) adopt() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.adopted = !a.done
+	return a.adopted
+}
+
+// finish hands in the result, unless the goroutine is the reader by now.
+func (a *ahead) finish(bytes []byte, err error) (adopted bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.bytes, a.err = bytes, err
+	if a.adopted {
+		return true
+	}
+	a.done = true
+	close(a.ready)
+	return false
 }
 
 // readAhead starts a Receive beside the reader, unless one is under way or
@@ -27,22 +63,30 @@ func (c *connection) readAhead() {
 	if c.ahead != nil || len(c.in) >= readAheadBytes {
 		return
 	}
-	ahead := make(chan received, 1)
-	c.ahead = ahead
+	a := &ahead{ready: make(chan struct{})}
+	c.ahead = a
 	c.server.spawn(func() {
-		bytes, err := c.transport.Receive(nil)
-		ahead <- received{bytes, err}
+		if !a.finish(c.transport.Receive(nil)) {
+			return
+		}
+		if err := c.takeAhead(); err != nil {
+			c.lost(err)
+			return
+		}
+		c.read()
 	})
 }
 
-func (c *connection) takeAhead(r received) error {
+// takeAhead appends what was read ahead to c.in.
+func (c *connection) takeAhead() error {
+	a := c.ahead
 	c.ahead = nil
-	c.in = append(c.in, r.bytes...)
-	return r.err
+	c.in = append(c.in, a.bytes...)
+	return a.err
 }
 
 // takeSlot waits until the invocation at hand may run. It returns false when
-// the connection ends before.
+// the connection ends before; when both come at once, either may be found.
 func (c *connection) takeSlot() bool {
 	select {
 	case c.slots <- struct{}{}:
@@ -51,13 +95,17 @@ func (c *connection) takeSlot() bool {
 	}
 	for {
 		c.readAhead()
+		var arrived <-chan struct{} // none while enough has been read
+		if c.ahead != nil {
+			arrived = c.ahead.ready
+		}
 		select {
 		case c.slots <- struct{}{}:
 			return true
 		case <-c.ctx.Done():
 			return false
-		case r := <-c.ahead:
-			if err := c.takeAhead(r); err != nil {
+		case <-arrived:
+			if err := c.takeAhead(); err != nil {
 				c.end(c.receiveEnding(err))
 			}
 		}

@@ -14,11 +14,11 @@
 //
 // Any exported method may be called, whatever the case of its name. Its
 // parameters are decoded from the client's arguments; a first parameter of
-// type context.Context is not the client's but the context of its connection. A method may
-// return nothing, values, an error, or values and an error; the client gets
-// an array if there is more than one value. It sees the text of an [Error], and of no
-// other error. Struct fields travel under the names that encoding/json gives
-// them.
+// type context.Context is not the client's but the context of its connection.
+// A method may return nothing, values, an error, or values and an error; the
+// client gets an array if there is more than one value. It sees the text of
+// an [Error], and of no other error. Struct fields travel under the names that
+// encoding/json gives them.
 //
 // Hub types written for github.com/philippseith/signalr, which embed
 // signalr.Hub, work as they are.
@@ -134,10 +134,10 @@ type Server struct {
 	closing     bool
 }
 
-// NewServer makes a server of the hub type that newHub returns. It calls newHub
-// for each invocation and for each connect and disconnect; what it
-// returns must be a pointer to a struct, new each time. A method that clients could not
-// call is an error that names it. The server runs until Shutdown.
+// NewServer makes a server of the hub type that newHub returns. It calls
+// newHub for each invocation and for each connect and disconnect; what that
+// returns must be a pointer to a struct, new each time. A method that clients
+// could not call is an error that names it. The server runs until Shutdown.
 func NewServer(newHub func() Interface, options *Options) (*Server, error) {
 	t := reflect.TypeOf(newHub())
 	if t == nil || t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct {
@@ -182,12 +182,13 @@ type Endpoint struct {
 	// Authenticate finds out who calls. Default: everybody is anonymous.
 	Authenticate auth.Scheme
 
-	// Transport holds the origins allowed and the transport's times and limits.
+	// Transport holds the origins allowed and the transport's times and
+	// limits. Its Logger is by default the server's.
 	Transport transport.Options
 }
 
-// Handler offers the hub on a path and on its negotiate sub-path. It is made to be given to a
-// transport.Mux.
+// Handler offers the hub on a path and on its negotiate sub-path. It is made
+// to be given to a transport.Mux.
 func (s *Server) Handler(endpoint *Endpoint) http.Handler {
 	var e Endpoint
 	if endpoint != nil {
@@ -195,6 +196,9 @@ func (s *Server) Handler(endpoint *Endpoint) http.Handler {
 	}
 	if e.Authenticate == nil {
 		e.Authenticate = auth.Anonymous{}
+	}
+	if e.Transport.Logger == nil {
+		e.Transport.Logger = s.logger
 	}
 	h := transport.New(func(t transport.Conn) { newConnection(s, t).serve() }, &e.Transport)
 	s.mu.Lock()
@@ -226,9 +230,10 @@ func (s *Server) Stats() Stats {
 	return Stats{len(s.connections), s.stats.accepted.Load(), s.stats.slowClients.Load()}
 }
 
-// Shutdown refuses new connections, tells the clients of all others that they may
-// connect again, elsewhere, and waits for everything to end. When ctx
-// ends first, the connections that are left are dropped and its error is returned.
+// Shutdown refuses new connections, tells the clients of all others that they
+// may connect again, elsewhere, and waits for everything to end. When ctx ends
+// first, the connections that are left are dropped and its error is returned;
+// a hub method that still runs a second later is left behind.
 // The backplane is the caller's to close, afterwards.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
@@ -239,28 +244,37 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if first {
 		close(s.stopped)
 	}
+	var draining sync.WaitGroup
+	for _, h := range handlers {
+		draining.Go(func() { h.Shutdown(ctx) })
+	}
 	for _, c := range s.snapshot() {
 		c.end(ending{cause: errShutdown, allowReconnect: true})
 	}
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		for _, h := range handlers {
-			h.Shutdown(ctx)
-		}
+		draining.Wait()
 		s.running.Wait()
 	}()
 	select {
 	case <-gone:
 		return nil
 	case <-ctx.Done():
-		for _, c := range s.snapshot() {
-			c.transport.Abort()
-		}
-		<-gone
-		return ctx.Err()
 	}
+	for _, c := range s.snapshot() {
+		c.transport.Abort()
+	}
+	select {
+	case <-gone:
+	case <-time.After(abortGrace):
+	}
+	return ctx.Err()
 }
+
+// abortGrace is how long Shutdown waits for what it has aborted. Hub methods
+// that do not heed their context are all that can take longer.
+const abortGrace = time.Second
 
 // spawn runs f on a goroutine that Shutdown waits for.
 func (s *Server) spawn(f func()) { s.running.Go(f) }

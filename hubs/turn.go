@@ -10,7 +10,9 @@ import "sync"
 // method has returned, is done.
 //
 // turn says who reads. The goroutine of an inline call holds a ticket; a
-// hand-over voids it.
+// hand-over voids it. The end of a connection cancels its context first and
+// hands over then: whoever begins a call and finds the context alive will be
+// relieved.
 type turn struct {
 	mu     sync.Mutex
 	ticket uint64 // of the call that runs on the reading goroutine
@@ -53,6 +55,25 @@ func (t *turn) beat() bool {
 	defer t.mu.Unlock()
 	t.beats++
 	return t.inline && t.beats > 1
+}
+
+// inline runs f, which may take long, on the reading goroutine. The slot that
+// it runs in is taken, and free afterwards. inline returns false when another
+// goroutine reads by then.
+func (c *connection) inline(f func()) (reading bool) {
+	ticket := c.turn.begin()
+	returned := false
+	defer func() {
+		<-c.slots
+		if !returned { // f has called runtime.Goexit, and this goroutine is lost
+			c.handOver()
+		}
+	}()
+	if c.ctx.Err() == nil {
+		f()
+	}
+	returned = true
+	return c.turn.finish(ticket)
 }
 
 // handOver gives reading to a fresh goroutine if a hub method keeps the

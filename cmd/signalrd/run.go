@@ -86,11 +86,12 @@ func serve(ctx context.Context, c *config, listener net.Listener, handler http.H
 	level.Info(logger).Log("msg", "shutting down", "connections", hub.Stats().Connections, "within", c.ShutdownTimeout)
 	deadline, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
 	defer cancel()
-	err := server.Shutdown(deadline)
+	var unfinished error
+	serving.Go(func() { unfinished = server.Shutdown(deadline) })
 	if left := hub.Shutdown(deadline); left != nil {
-		level.Warn(logger).Log("msg", "connections were dropped, since they did not end in time", "err", left)
+		level.Warn(logger).Log("msg", "not everything ended in time and was dropped", "err", left)
 	}
 	serving.Wait()
 	level.Info(logger).Log("msg", "gone")
-	return errors.Join(failed, err)
+	return errors.Join(failed, unfinished)
 }
