@@ -157,10 +157,10 @@ func TestMessagesWaitForOnConnected(t *testing.T) {
 }
 
 // With the default of one at a time, invocations of a client wait for each
-// other; other clients do not. Time is the heartbeat's, so that the waiting one has had its hand-over.
+// other, and its silence does not count meanwhile; other clients do not wait.
 func TestInvocationsOfOneClientRunInTurn(t *testing.T) {
 	log := newEventLog()
-	s := newTestServer(t, log.hub, &Options{KeepAliveInterval: time.Hour, ClientTimeout: 200 * time.Millisecond})
+	s := newTestServer(t, log.hub, &Options{KeepAliveInterval: time.Hour, ClientTimeout: 500 * time.Millisecond})
 	a, b := newMemory("").connect(t, s), newMemory("").connect(t, s)
 	a.write(`{"type":6}` + "\x1e") // its silence counts, but not while it is served
 	a.invoke("1", "Block", "first")
@@ -168,7 +168,7 @@ func TestInvocationsOfOneClientRunInTurn(t *testing.T) {
 	if got := <-log.running; got != "first" {
 		t.Fatal(got)
 	}
-	time.Sleep(400 * time.Millisecond) // for something not to happen
+	time.Sleep(800 * time.Millisecond) // for something not to happen
 	b.invoke("1", "Echo", "free")
 	b.expect(t, result(`"free"`))
 	if len(log.running) > 0 {
