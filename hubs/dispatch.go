@@ -93,7 +93,7 @@ func (c *connection) bind(m *protocol.Message) (invocation, string) {
 	if found == nil {
 		return invocation{}, errorText(fmt.Sprintf(cannotInvoke, m.Target), &Error{"Method does not exist."}, false)
 	}
-	in, err := c.arguments(found, m.Arguments)
+	in, err := c.arguments(found, m)
 	if err != nil {
 		return invocation{}, errorText(fmt.Sprintf(cannotInvoke, found.name), err, c.server.options.DetailedErrors)
 	}
@@ -107,14 +107,18 @@ func (c *connection) bind(m *protocol.Message) (invocation, string) {
 	return invocation{m.InvocationID, found, in}, ""
 }
 
-func (c *connection) arguments(m *method, raw []protocol.Raw) (in []reflect.Value, err error) {
-	defer c.recoverInto(&err, "decoding an argument of "+m.name)
-	if len(raw) != len(m.takes) {
-		return nil, &protocol.Error{Type: "InvalidDataException",
-			Message: fmt.Sprintf("Invocation provides %d argument(s) but target expects %d.", len(raw), len(m.takes))}
+func (c *connection) arguments(called *method, m *protocol.Message) (in []reflect.Value, err error) {
+	defer c.recoverInto(&err, called.name)
+	if m.BindError != nil {
+		return nil, m.BindError
 	}
-	in = make([]reflect.Value, m.first, m.first+len(raw))
-	for i, t := range m.takes {
+	raw := m.Arguments
+	if len(raw) != len(called.takes) {
+		return nil, &protocol.Error{Type: "InvalidDataException",
+			Message: fmt.Sprintf("Invocation provides %d argument(s) but target expects %d.", len(raw), len(called.takes))}
+	}
+	in = make([]reflect.Value, called.first, called.first+len(raw))
+	for i, t := range called.takes {
 		v := reflect.New(t)
 		if err := c.protocol.Unmarshal(raw[i], v.Interface()); err != nil {
 			return nil, &protocol.Error{Type: "InvalidDataException",

@@ -17,8 +17,8 @@
 // type context.Context is not the client's but the context of its connection.
 // A method may return nothing, values, an error, or values and an error; the
 // client gets an array if there is more than one value. It sees the text of
-// an [Error], and of no other error. Struct fields travel under the names that
-// encoding/json gives them.
+// an [Error], and of no other error. How values travel is said of
+// [protocol.JSON] and [protocol.MessagePack].
 //
 // Hub types written for github.com/philippseith/signalr, which embed
 // signalr.Hub, work as they are.
@@ -56,7 +56,8 @@ type Options struct {
 	// reaches the connections of this server only.
 	Backplane backplane.Backplane
 
-	// Protocols are the encodings offered to clients. Default: JSON.
+	// Protocols are the encodings offered to clients. Default: JSON and
+	// MessagePack.
 	Protocols []protocol.Protocol
 
 	// Logger gets what operators should know: never a token, never the
@@ -91,7 +92,7 @@ func (o *Options) withDefaults() Options {
 		set = *o
 	}
 	if set.Protocols == nil {
-		set.Protocols = []protocol.Protocol{protocol.JSON}
+		set.Protocols = []protocol.Protocol{protocol.JSON, protocol.MessagePack}
 	}
 	if set.Backplane == nil {
 		set.Backplane = backplane.NewLocal(set.Protocols...)

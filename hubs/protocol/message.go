@@ -28,6 +28,12 @@ type Message struct {
 	Args         []any    // 1, 4, to be sent
 	StreamIDs    []string // 1, 4: the upload streams that belong to it
 
+	// BindError is set on a received 1 or 4 whose arguments cannot be told
+	// apart, so that they fit no method. The invocation fails with it if the
+	// method is known, as with any argument that does not fit; the connection
+	// lives on (protocol §7.2). Arguments is empty then.
+	BindError *Error
+
 	Payload   Raw  // item of a received 2, result of a received 3
 	Value     any  // the same, to be sent
 	HasResult bool // 3: there is a result, which may be null

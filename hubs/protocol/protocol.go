@@ -16,6 +16,13 @@
 //	← {"type":1,"target":"ReceiveMessage","arguments":["Ale","hi"]}␞
 //	← {"type":3,"invocationId":"1","result":null}␞
 //
+// MessagePack, the binary protocol, puts the number of bytes before each
+// record, which is an array that starts with the type:
+//
+//	→ 21 [1, {}, "1", "SendMessage", ["hi"]]
+//	← 28 [1, {}, nil, "ReceiveMessage", ["Ale", "hi"], []]
+//	← 7 [3, {}, "1", 3, nil]
+//
 // Arguments, stream items and results of received messages stay [Raw] until
 // somebody knows the Go type they are meant for and calls Unmarshal.
 package protocol

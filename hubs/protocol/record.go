@@ -25,10 +25,15 @@ func NextTextRecord(buf []byte, limit int) (record []byte, n int, err error) {
 		return buf[:end:end], end + 1, nil
 	}
 	if len(window) < len(buf) {
-		return nil, 0, invalidData(fmt.Sprintf("The maximum message size of %dB was exceeded. "+
-			"The message size can be configured in AddHubOptions.", limit))
+		return nil, 0, tooLarge(limit)
 	}
 	return nil, 0, nil
+}
+
+// tooLarge is the fault of a record that does not end within the limit.
+func tooLarge(limit int) *Error {
+	return invalidData(fmt.Sprintf("The maximum message size of %dB was exceeded. "+
+		"The message size can be configured in AddHubOptions.", limit))
 }
 
 // invalidData is the fault that most broken records are.
