@@ -146,6 +146,8 @@ func (c *connection) receiveEnding(err error) ending {
 	switch {
 	case !errors.Is(err, io.EOF):
 		return ending{cause: err, farewell: nothing}
+	case errors.Is(err, transport.ErrDeleted): // a poll may still take the Close message
+		return ending{cause: errLeft, allowReconnect: true}
 	case c.cutOff():
 		return ending{cause: errCutOff, farewell: flushOnly}
 	default:

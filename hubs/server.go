@@ -124,9 +124,10 @@ type Server struct {
 	backplane backplane.Backplane
 	logger    log.Logger
 	beat      time.Duration
-	pings     map[string][]byte // by protocol
-	stopped   chan struct{}     // ends the heartbeat
-	running   sync.WaitGroup    // every goroutine of the server's
+	pings     map[string][]byte      // by protocol
+	tokens    *transport.Connections // of all paths
+	stopped   chan struct{}          // ends the heartbeat
+	running   sync.WaitGroup         // every goroutine of the server's
 	stats     counters
 
 	mu          sync.Mutex
@@ -148,7 +149,7 @@ func NewServer(newHub func() Interface, options *Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{newHub: newHub, methods: table, options: options.withDefaults(), stopped: make(chan struct{}), connections: map[*connection]struct{}{}}
+	s := &Server{newHub: newHub, methods: table, options: options.withDefaults(), tokens: transport.NewConnections(), stopped: make(chan struct{}), connections: map[*connection]struct{}{}}
 	s.backplane, s.logger = s.options.Backplane, s.options.Logger
 	s.beat = s.options.beat()
 	if s.pings, err = pingRecords(s.options.Protocols); err != nil {
@@ -183,8 +184,9 @@ type Endpoint struct {
 	// Authenticate finds out who calls. Default: everybody is anonymous.
 	Authenticate auth.Scheme
 
-	// Transport holds the origins allowed and the transport's times and
-	// limits. Its Logger is by default the server's.
+	// Transport holds the transports and origins allowed, and times and
+	// limits. Its Logger is by default the server's, and so is its table of
+	// connections: a token is good on each of a server's paths.
 	Transport transport.Options
 }
 
@@ -197,6 +199,9 @@ func (s *Server) Handler(endpoint *Endpoint) http.Handler {
 	}
 	if e.Authenticate == nil {
 		e.Authenticate = auth.Anonymous{}
+	}
+	if e.Transport.Connections == nil {
+		e.Transport.Connections = s.tokens
 	}
 	if e.Transport.Logger == nil {
 		e.Transport.Logger = s.logger

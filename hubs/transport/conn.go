@@ -1,10 +1,14 @@
 // Package transport carries the bytes of hub connections over HTTP. A
 // [Handler] answers everything below one path: negotiation, the WebSocket
-// upgrade, and what is wrong with any other request. Whatever the transport,
+// upgrade, event streams, polls, and what is wrong with any other request. Whatever the transport,
 // it ends in the same place: the serve function gets a [Conn].
 //
-//	POST /chathub/negotiate?negotiateVersion=1  →  connection id and token
-//	GET  /chathub?id=TOKEN  (Upgrade: websocket) →  serve(Conn)
+//	POST /chathub/negotiate?negotiateVersion=1         →  connection id and token
+//	GET  /chathub?id=TOKEN  (Upgrade: websocket)       →  serve(Conn)
+//	GET  /chathub?id=TOKEN  (Accept: text/event-stream) →  serve(Conn), which sends on this response
+//	GET  /chathub?id=TOKEN                             →  serve(Conn), which sends on the answers to the next ones
+//	POST /chathub?id=TOKEN                             →  what Receive returns on the latter two
+//	DELETE /chathub?id=TOKEN                           →  ends a connection that polls
 //
 // The transport knows nothing of hub messages. Incoming boundaries carry no
 // meaning; outgoing ones do: clients insist that every WebSocket message holds
@@ -13,6 +17,8 @@ package transport
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 
 	"signalrd/hubs/protocol"
@@ -20,6 +26,11 @@ import (
 
 // ErrStopped is returned by Receive after StopReceiving.
 var ErrStopped = errors.New("transport: receiving was stopped")
+
+// ErrDeleted is the io.EOF of a client that has ended its connection with a
+// DELETE. Unlike other clients that have left in good order it may still wait
+// for an answer to a poll: what is sent before Close can reach it (protocol §4).
+var ErrDeleted = fmt.Errorf("transport: the client has deleted the connection: %w", io.EOF)
 
 // CloseStatus says how a connection is ended.
 type CloseStatus int
@@ -57,9 +68,10 @@ type Conn interface {
 
 	// Receive waits until the client has sent something and returns buf with
 	// it appended; buf may be nil, and no buffer is held while waiting for
-	// one. io.EOF means that the client ended the connection in good order,
-	// ErrStopped that StopReceiving was called, any other error that the
-	// connection is lost.
+	// one. An error that is io.EOF means that the client ended the connection
+	// in good order (a close frame, a DELETE, an event stream dropped, no poll for
+	// DisconnectTimeout), ErrStopped that StopReceiving was called, any other
+	// error that the connection is lost.
 	Receive(buf []byte) ([]byte, error)
 
 	// StopReceiving makes a waiting Receive and every later one return
@@ -73,12 +85,19 @@ type Conn interface {
 	// Send hands whole records to the client as one message. It returns when
 	// they are with the operating system, and fails if that takes longer than
 	// the handler's SendTimeout or if the connection is lost.
+	//
+	// Over long polling it returns when they wait for the next poll, which gets
+	// all that is there. When TransportMaxBufferSize is reached it waits until half
+	// of that has been polled for, and fails if that takes longer than SendTimeout.
 	Send(records []byte) error
 
 	// Close ends the connection: what was sent is on its way before the
-	// closing frame is. It waits for the client's own closing frame, at most
-	// the handler's CloseTimeout. Receive and Send must have returned. On a
-	// connection that has been closed or aborted it does nothing.
+	// closing frame is, or the end of the event stream. It waits for the client's
+	// own closing frame, at most the handler's CloseTimeout; over long polling until
+	// the client has polled for what is left and been told that there is no more, at most
+	// DisconnectTimeout after its last poll, and no longer than CloseTimeout once the handler shuts down.
+	// Receive and Send must have returned. On a connection that has been
+	// closed or aborted it does nothing.
 	Close(CloseStatus) error
 
 	// Abort drops the connection at once. Receive and Send fail.

@@ -1,29 +1,22 @@
 package transport
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 )
 
-// endpoint answers requests for the hub's own path (protocol §1.3). WebSockets
-// are the one transport offered; what is missing for another is a place in
-// attach that serves it.
+// endpoint answers requests for the hub's own path (protocol §1.3).
 func (h *Handler) endpoint(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet:
 		h.attach(w, r)
 	case http.MethodPost:
-		if _, ok := h.lookup(w, r); ok {
-			// Nothing but WebSockets is offered, so a connection that has no
-			// transport yet takes no bytes this way either.
-			answer(w, http.StatusMethodNotAllowed, "POST requests are not allowed for WebSocket connections.")
-		}
+		h.post(w, r)
 	case http.MethodDelete:
-		if _, ok := h.lookup(w, r); ok {
-			answer(w, http.StatusBadRequest, "Cannot terminate this connection using the DELETE endpoint.")
-		}
+		h.delete(w, r)
 	default:
 		answer(w, http.StatusMethodNotAllowed, "")
 	}
@@ -31,50 +24,98 @@ func (h *Handler) endpoint(w http.ResponseWriter, r *http.Request) {
 
 // attach connects a transport to a connection.
 func (h *Handler) attach(w http.ResponseWriter, r *http.Request) {
-	wanted := requested(r)
-	switch wanted {
-	case webSockets:
+	switch requested(r) {
+	case WebSockets:
 		h.upgrade(w, r)
+	case ServerSentEvents:
+		h.stream(w, r)
+	case LongPolling:
+		h.poll(w, r)
+	}
+}
+
+// delete ends a connection that polls. Its end is told to whoever serves it; the
+// client does not wait for that (protocol §4).
+func (h *Handler) delete(w http.ResponseWriter, r *http.Request) {
+	token, ok := requireID(w, r)
+	if !ok {
 		return
-	case longPolling:
-		w.Header().Set("Cache-Control", "no-cache, no-store")
-		w.Header().Set("Pragma", "no-cache")
-		w.Header().Set("Expires", "Thu, 01 Jan 1970 00:00:00 GMT")
 	}
-	if _, ok := h.lookup(w, r); ok {
-		answer(w, http.StatusNotFound, wanted.String()+" transport not supported by this end point type")
+	conn, err := h.registry.find(token)
+	if err != nil {
+		refuse(w, err, unbound)
+		return
 	}
+	polled, ok := conn.(*longPoll)
+	if !ok {
+		answer(w, http.StatusBadRequest, "Cannot terminate this connection using the DELETE endpoint.")
+		return
+	}
+	polled.end(ErrDeleted)
+	answer(w, http.StatusAccepted, "")
 }
 
 // requested says which transport a GET wants: an event stream if it accepts one
 // by name, else a WebSocket if it asks for an upgrade, else long polling.
-func requested(r *http.Request) kind {
+func requested(r *http.Request) Transports {
 	for _, accept := range r.Header["Accept"] {
 		for entry := range strings.SplitSeq(accept, ",") {
 			if strings.EqualFold(strings.TrimSpace(entry), "text/event-stream") {
-				return serverSentEvents
+				return ServerSentEvents
 			}
 		}
 	}
 	if isUpgrade(r) {
-		return webSockets
+		return WebSockets
 	}
-	return longPolling
+	return LongPolling
 }
 
-// lookup finds the connection that a request names, and answers the request if
-// there is none.
-func (h *Handler) lookup(w http.ResponseWriter, r *http.Request) (bound kind, ok bool) {
-	token, _ := queryValue(r.URL.RawQuery, "id")
+// admit returns the token of a GET, or answers it if the connection is unknown
+// or the transport not offered. Only a WebSocket may come without a token.
+func (h *Handler) admit(w http.ResponseWriter, r *http.Request, wanted Transports) (token string, ok bool) {
+	if wanted == WebSockets {
+		token, _ = queryValue(r.URL.RawQuery, "id")
+	} else if token, ok = requireID(w, r); !ok {
+		return "", false
+	}
+	if token != "" {
+		if _, err := h.registry.find(token); err != nil {
+			refuse(w, err, wanted)
+			return "", false
+		}
+	}
+	if h.options.Transports&wanted == 0 {
+		answer(w, http.StatusNotFound, wanted.String()+" transport not supported by this end point type")
+		return "", false
+	}
+	return token, true
+}
+
+// requireID returns the token of a request, or answers it if there is none.
+func requireID(w http.ResponseWriter, r *http.Request) (token string, ok bool) {
+	token, _ = queryValue(r.URL.RawQuery, "id")
 	if token == "" {
 		answer(w, http.StatusBadRequest, "Connection ID required")
-		return unbound, false
 	}
-	bound, ok = h.registry.transportOf(token)
-	if !ok {
+	return token, token != ""
+}
+
+// refuse answers a request that the registry has refused. An unknown token is
+// told to WebSockets without a content type.
+func refuse(w http.ResponseWriter, err error, wanted Transports) {
+	switch {
+	case errors.Is(err, errDraining):
+		answer(w, http.StatusServiceUnavailable, "The server is shutting down: connect again in a moment.")
+	case errors.Is(err, errOther):
+		answer(w, http.StatusBadRequest, "Cannot change transports mid-connection")
+	case errors.Is(err, errTaken):
+		answer(w, http.StatusConflict, "")
+	case wanted == WebSockets:
+		answerAs(w, "", http.StatusNotFound, unknownConnection)
+	default:
 		answer(w, http.StatusNotFound, unknownConnection)
 	}
-	return bound, ok
 }
 
 const unknownConnection = "No Connection with that ID"
@@ -95,10 +136,6 @@ func answerAs(w http.ResponseWriter, contentType string, status int, body string
 	w.WriteHeader(status)
 	// A client that does not take its answer has nothing coming.
 	_, _ = w.Write([]byte(body))
-}
-
-func answerDraining(w http.ResponseWriter) {
-	answer(w, http.StatusServiceUnavailable, "The server is shutting down: connect again in a moment.")
 }
 
 // queryValue looks a query parameter up as ASP.NET Core does: whatever the

@@ -25,17 +25,40 @@ type Options struct {
 	// Default: 0.
 	MinimumProtocolVersion int
 
+	// Transports are those offered. Default: all.
+	Transports Transports
+
 	// SendTimeout is how long a client may take to accept one message before
-	// its connection is dropped. Default: 10 s.
+	// its connection is dropped. Over long polling that is the answer to a
+	// poll, and the time until there is room again once TransportMaxBufferSize is
+	// reached. Default: 10 s.
 	SendTimeout time.Duration
 
-	// CloseTimeout is how long a client may take to answer a close frame.
-	// Default: 5 s.
+	// CloseTimeout is how long a client may take to answer a close frame, and
+	// during Shutdown to poll for what was sent last. Default: 5 s.
 	CloseTimeout time.Duration
 
 	// DisconnectTimeout is how long a negotiated connection waits for its
-	// client to come. Default: 15 s.
+	// client to come, and a long polling one for the next poll. It is also
+	// how long a client may pause in the middle of what it posts. Default: 15 s.
 	DisconnectTimeout time.Duration
+
+	// PollTimeout is how long a poll waits for something to answer with.
+	// Clients written in JavaScript give up after 100 s. Default: 90 s.
+	PollTimeout time.Duration
+
+	// ApplicationMaxBufferSize is how many posted bytes may wait for the hub
+	// before the answer to a POST is held back. Default: 65,536. Below 0: no
+	// limit.
+	ApplicationMaxBufferSize int
+
+	// TransportMaxBufferSize is how many bytes may wait for the next poll
+	// before the hub's sending is held up. Default: 65,536. Below 0: no limit.
+	TransportMaxBufferSize int
+
+	// Connections are those that this handler shares with others. Default: it
+	// shares none.
+	Connections *Connections
 
 	// Logger gets what operators should know. Default: nothing is logged.
 	Logger log.Logger
@@ -46,18 +69,27 @@ func (o *Options) withDefaults() Options {
 	if o != nil {
 		set = *o
 	}
-	for _, d := range []struct {
-		timeout *time.Duration
-		value   time.Duration
-	}{{&set.SendTimeout, 10 * time.Second}, {&set.CloseTimeout, 5 * time.Second}, {&set.DisconnectTimeout, 15 * time.Second}} {
-		if *d.timeout == 0 {
-			*d.timeout = d.value
-		}
+	setDefault(&set.Transports, AllTransports)
+	setDefault(&set.SendTimeout, 10*time.Second)
+	setDefault(&set.CloseTimeout, 5*time.Second)
+	setDefault(&set.DisconnectTimeout, 15*time.Second)
+	setDefault(&set.PollTimeout, 90*time.Second)
+	setDefault(&set.ApplicationMaxBufferSize, 64<<10)
+	setDefault(&set.TransportMaxBufferSize, 64<<10)
+	if set.Connections == nil {
+		set.Connections = NewConnections()
 	}
 	if set.Logger == nil {
 		set.Logger = log.NewNopLogger()
 	}
 	return set
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
 }
 
 // Handler answers what clients ask of one hub: its own path, and the path
@@ -79,17 +111,14 @@ type Handler struct {
 // ParseOrigins refuses.
 func New(serve func(Conn), options *Options) *Handler {
 	set := options.withDefaults()
-	return &Handler{serve: serve, options: set, origins: mustParse(set.Origins), registry: newRegistry(set.DisconnectTimeout)}
+	return &Handler{serve: serve, options: set, origins: mustParse(set.Origins), registry: set.Connections.registry}
 }
 
 // ServeHTTP implements http.Handler (protocol §1).
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case h.registry.isDraining():
-		answerDraining(w)
-	case isNegotiate(r.URL.Path):
+	if isNegotiate(r.URL.Path) {
 		h.negotiate(w, r)
-	default:
+	} else {
 		h.endpoint(w, r)
 	}
 }
@@ -113,9 +142,9 @@ func (h *Handler) run(conn Conn) {
 	h.serve(conn)
 }
 
-// Shutdown answers new requests with 503 and waits until every connection is
-// closed and every serve call has returned. It does not end them: whoever
-// serves them does, or Close. When ctx ends first it returns an error.
+// Shutdown answers requests for new connections with 503 and waits until every
+// connection is closed and every serve call has returned. It does not end them: whoever
+// serves them does, or Close. Requests of the connections that are left are served meanwhile. When ctx ends first it returns an error.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	h.registry.drain()
 	return h.registry.wait(ctx)

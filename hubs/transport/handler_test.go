@@ -14,13 +14,13 @@ import (
 	"github.com/go-kit/log"
 )
 
-const someTransports = `"availableTransports":[{"transport":"WebSockets","transferFormats":["Text","Binary"]}]}`
+const allTransports = `"availableTransports":[{"transport":"WebSockets","transferFormats":["Text","Binary"]},{"transport":"ServerSentEvents","transferFormats":["Text"]},{"transport":"LongPolling","transferFormats":["Text","Binary"]}]}`
 
 func TestNegotiate(t *testing.T) {
 	s := startServer(t, echo, nil)
 	id := `"[A-Za-z0-9_-]{22}"`
-	v0 := `{"negotiateVersion":0,"connectionId":` + id + `,` + regexp.QuoteMeta(someTransports)
-	v1 := `{"negotiateVersion":1,"connectionId":` + id + `,"connectionToken":` + id + `,` + regexp.QuoteMeta(someTransports)
+	v0 := `{"negotiateVersion":0,"connectionId":` + id + `,` + regexp.QuoteMeta(allTransports)
+	v1 := `{"negotiateVersion":1,"connectionId":` + id + `,"connectionToken":` + id + `,` + regexp.QuoteMeta(allTransports)
 	noInteger := regexp.QuoteMeta(`{"error":"The client requested a non-integer protocol version."}`)
 	for query, want := range map[string]string{
 		"/hub/negotiate":                                         v0,
@@ -76,15 +76,80 @@ func TestIDsAreDistinct(t *testing.T) {
 	}
 }
 
-// TestStatusMatrix is protocol §1.3, as far as it concerns an endpoint that
-// offers WebSockets only.
+func TestNegotiateOffersWhatIsServed(t *testing.T) {
+	for set, want := range map[Transports]string{
+		AllTransports:                  "WebSockets,ServerSentEvents,LongPolling",
+		ServerSentEvents | LongPolling: "ServerSentEvents,LongPolling",
+		WebSockets:                     "WebSockets",
+		LongPolling:                    "LongPolling",
+	} {
+		s := startServer(t, echo, &Options{Transports: set})
+		var answer negotiation
+		if err := json.Unmarshal([]byte(s.do(t, "POST", "/hub/negotiate").body), &answer); err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, offer := range answer.AvailableTransports {
+			names = append(names, offer.Transport)
+		}
+		if got := strings.Join(names, ","); got != want || set.String() != want {
+			t.Errorf("%v: %s", set, got)
+		}
+	}
+	if unbound.String() != "none" {
+		t.Error(unbound)
+	}
+}
+
+// request is a request and what has to come back.
+type request struct {
+	name, method, query string
+	header              []string
+	status              int
+	contentType, body   string
+}
+
+func (s *testServer) check(t *testing.T, requests []request) {
+	for _, test := range requests {
+		t.Run(test.name, func(t *testing.T) {
+			got := s.do(t, test.method, "/hub"+test.query, test.header...)
+			if got.status != test.status || got.contentType != test.contentType || got.body != test.body {
+				t.Errorf("%d %q %q", got.status, got.contentType, got.body)
+			}
+			if got.header.Get("Allow") != "" {
+				t.Error("an Allow header")
+			}
+			polls := test.method == "GET" && test.header == nil && !strings.Contains(test.query, "negotiate")
+			if polled := got.header.Get("Cache-Control") == "no-cache, no-store" && got.header.Get("Pragma") == "no-cache" && got.header.Get("Expires") == "Thu, 01 Jan 1970 00:00:00 GMT"; polled != polls {
+				t.Errorf("headers %v", got.header)
+			}
+			if test.status == 426 && got.header.Get("Sec-WebSocket-Version") != "13" {
+				t.Errorf("headers %v", got.header)
+			}
+		})
+	}
+}
+
+const (
+	plain     = "text/plain"
+	noID      = "Connection ID required"
+	noSuch    = "No Connection with that ID"
+	noChange  = "Cannot change transports mid-connection"
+	noDelete  = "Cannot terminate this connection using the DELETE endpoint."
+	noPosting = "POST requests are not allowed for WebSocket connections."
+)
+
+// askStream asks for an event stream.
+var askStream = []string{"Accept", "text/html, Text/Event-Stream"}
+
+// TestStatusMatrix is protocol §1.3.
 func TestStatusMatrix(t *testing.T) {
 	s := startServer(t, echo, nil)
 	_, fresh := s.ids(t, "?negotiateVersion=1")
 	_, used := s.ids(t, "?negotiateVersion=1")
 	client := s.raw(t, "?id="+used)
-	plain := "text/plain"
-	stream := []string{"Accept", "text/html, Text/Event-Stream"}
+	streamed := s.listen(t)
+	polled := s.startPolling(t)
 	with := func(name, value string) []string {
 		header := upgradeHeader()
 		for i := 0; i < len(header); i += 2 {
@@ -94,73 +159,112 @@ func TestStatusMatrix(t *testing.T) {
 		}
 		return header
 	}
-	for _, test := range []struct {
-		name, method, query string
-		header              []string
-		status              int
-		contentType, body   string
-	}{
-		{"GET, no id", "GET", "", nil, 400, plain, "Connection ID required"},
-		{"GET, empty id", "GET", "?id=", nil, 400, plain, "Connection ID required"},
-		{"GET, unknown id", "GET", "?id=unknown", nil, 404, plain, "No Connection with that ID"},
-		{"GET, known id", "GET", "?id=" + fresh, nil, 404, plain, "LongPolling transport not supported by this end point type"},
-		{"GET on a WebSocket", "GET", "?id=" + used, nil, 404, plain, "LongPolling transport not supported by this end point type"},
-		{"event stream, no id", "GET", "", stream, 400, plain, "Connection ID required"},
-		{"event stream, unknown id", "GET", "?id=unknown", stream, 404, plain, "No Connection with that ID"},
-		{"event stream, known id", "GET", "?ID=" + fresh, stream, 404, plain, "ServerSentEvents transport not supported by this end point type"},
-		{"event stream before WebSocket", "GET", "?ID=" + fresh, upgradeHeader(stream...), 404, plain, "ServerSentEvents transport not supported by this end point type"},
-		{"event stream with a parameter", "GET", "?id=" + fresh, []string{"Accept", "text/event-stream;q=1"}, 404, plain, "LongPolling transport not supported by this end point type"},
-		{"POST, no id", "POST", "", nil, 400, plain, "Connection ID required"},
-		{"POST, unknown id", "POST", "?id=unknown", nil, 404, plain, "No Connection with that ID"},
-		{"POST before a transport", "POST", "?id=" + fresh, nil, 405, plain, "POST requests are not allowed for WebSocket connections."},
-		{"POST on a WebSocket", "POST", "?id=" + used, nil, 405, plain, "POST requests are not allowed for WebSocket connections."},
-		{"DELETE, no id", "DELETE", "", nil, 400, plain, "Connection ID required"},
-		{"DELETE, unknown id", "DELETE", "?id=unknown", nil, 404, plain, "No Connection with that ID"},
-		{"DELETE, two ids", "DELETE", "?id=" + fresh + "&ID=" + fresh, nil, 404, plain, "No Connection with that ID"},
-		{"DELETE before a transport", "DELETE", "?id=" + fresh, nil, 400, plain, "Cannot terminate this connection using the DELETE endpoint."},
-		{"DELETE on a WebSocket", "DELETE", "?id=" + used, nil, 400, plain, "Cannot terminate this connection using the DELETE endpoint."},
+	s.check(t, []request{
+		{"GET, no id", "GET", "", nil, 400, plain, noID},
+		{"GET, empty id", "GET", "?id=", nil, 400, plain, noID},
+		{"GET, unknown id", "GET", "?id=unknown", nil, 404, plain, noSuch},
+		{"poll on a WebSocket", "GET", "?id=" + used, nil, 400, plain, noChange},
+		{"poll on an event stream", "GET", "?id=" + streamed.token, nil, 400, plain, noChange},
+		{"event stream, no id", "GET", "", askStream, 400, plain, noID},
+		{"event stream, unknown id", "GET", "?id=unknown", askStream, 404, plain, noSuch},
+		{"event stream on a WebSocket", "GET", "?id=" + used, askStream, 400, plain, noChange},
+		{"event stream on a polling connection", "GET", "?id=" + polled, askStream, 400, plain, noChange},
+		{"second event stream", "GET", "?id=" + streamed.token, askStream, 409, plain, ""},
+		{"event stream before WebSocket", "GET", "?ID=" + streamed.token, upgradeHeader(askStream...), 409, plain, ""},
+		{"POST, no id", "POST", "", nil, 400, plain, noID},
+		{"POST, unknown id", "POST", "?id=unknown", nil, 404, plain, noSuch},
+		{"POST before a transport", "POST", "?id=" + fresh, nil, 200, plain, ""},
+		{"POST on a WebSocket", "POST", "?id=" + used, nil, 405, plain, noPosting},
+		{"POST beside an event stream", "POST", "?id=" + streamed.token, nil, 200, plain, ""},
+		{"POST beside polls", "POST", "?id=" + polled, nil, 200, plain, ""},
+		{"DELETE, no id", "DELETE", "", nil, 400, plain, noID},
+		{"DELETE, unknown id", "DELETE", "?id=unknown", nil, 404, plain, noSuch},
+		{"DELETE, two ids", "DELETE", "?id=" + fresh + "&ID=" + fresh, nil, 404, plain, noSuch},
+		{"DELETE before a transport", "DELETE", "?id=" + fresh, nil, 400, plain, noDelete},
+		{"DELETE on a WebSocket", "DELETE", "?id=" + used, nil, 400, plain, noDelete},
+		{"DELETE on an event stream", "DELETE", "?id=" + streamed.token, nil, 400, plain, noDelete},
 		{"PUT", "PUT", "?id=unknown", nil, 405, plain, ""},
 		{"HEAD", "HEAD", "?id=unknown", nil, 405, plain, ""},
 		{"OPTIONS", "OPTIONS", "?id=unknown", nil, 405, plain, ""},
 		{"GET negotiate", "GET", "/negotiate?negotiateVersion=1", nil, 405, plain, ""},
 		{"OPTIONS negotiate", "OPTIONS", "/negotiate/", nil, 405, plain, ""},
-		{"WebSocket, unknown id", "GET", "?id=unknown", upgradeHeader(), 404, "", "No Connection with that ID"},
-		{"WebSocket, id in the wrong case", "GET", "?id=" + swapCase(fresh), upgradeHeader(), 404, "", "No Connection with that ID"},
+		{"WebSocket, unknown id", "GET", "?id=unknown", upgradeHeader(), 404, "", noSuch},
+		{"WebSocket, id in the wrong case", "GET", "?id=" + swapCase(fresh), upgradeHeader(), 404, "", noSuch},
+		{"WebSocket on an event stream", "GET", "?id=" + streamed.token, upgradeHeader(), 400, plain, noChange},
+		{"WebSocket on a polling connection", "GET", "?id=" + polled, upgradeHeader(), 400, plain, noChange},
 		{"second WebSocket", "GET", "?id=" + used, upgradeHeader(), 409, plain, ""},
 		{"WebSocket 12", "GET", "?id=" + fresh, with("Sec-WebSocket-Version", "12"), 426, plain, "Sec-WebSocket-Version must be 13."},
 		{"WebSocket, short key", "GET", "?id=" + fresh, with("Sec-WebSocket-Key", "c2hvcnQ="), 400, plain, "Sec-WebSocket-Key must be 16 bytes in base64."},
 		{"WebSocket, no key", "GET", "?id=" + fresh, with("Sec-WebSocket-Key", ""), 400, plain, "Sec-WebSocket-Key must be 16 bytes in base64."},
-		{"upgrade to something else", "GET", "?id=" + fresh, with("Upgrade", "h2c"), 404, plain, "LongPolling transport not supported by this end point type"},
 		{"foreign origin", "GET", "?id=unknown", upgradeHeader("Origin", "http://evil.example"), 403, "", ""},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			got := s.do(t, test.method, "/hub"+test.query, test.header...)
-			if got.status != test.status || got.contentType != test.contentType || got.body != test.body {
-				t.Errorf("%d %q %q", got.status, got.contentType, got.body)
-			}
-			if got.header.Get("Allow") != "" {
-				t.Error("an Allow header")
-			}
-			if wantPoll := strings.HasPrefix(test.body, "LongPolling"); wantPoll && (got.header.Get("Cache-Control") != "no-cache, no-store" || got.header.Get("Pragma") != "no-cache" || got.header.Get("Expires") != "Thu, 01 Jan 1970 00:00:00 GMT") {
-				t.Errorf("headers %v", got.header)
-			}
-			if test.status == 426 && got.header.Get("Sec-WebSocket-Version") != "13" {
-				t.Errorf("headers %v", got.header)
-			}
-		})
-	}
+	})
 	client.send(clientFrame(0x81, "first still here?"))
 	client.expect(opText, "first still here?")
+	s.post(t, streamed.token, "this one too?")
+	streamed.expect("this one too?")
+	s.post(t, polled, "and this?")
+	s.expectPoll(t, polled, 200, binaryContent, "and this?")
 	client.send(clientFrame(0x88, ""))
 	client.expect(opClose, "\x03\xe8")
 	client.expectEnd()
 	for _, method := range []string{"GET", "POST", "DELETE"} {
-		if got := s.do(t, method, "/hub?id="+used); got.status != 404 || got.body != "No Connection with that ID" {
+		if got := s.do(t, method, "/hub?id="+used); got.status != 404 || got.body != noSuch {
 			t.Errorf("%s after the end: %d %q", method, got.status, got.body)
 		}
 	}
 	if got := s.raw(t, "?id="+fresh); got == nil {
 		t.Error("the refused requests have used the token up")
+	}
+}
+
+// TestTransportsNotOffered has a connection of each kind that is served asked
+// for the others: what is not offered comes before what is in use.
+func TestTransportsNotOffered(t *testing.T) {
+	s := startServer(t, echo, &Options{Transports: WebSockets})
+	_, fresh := s.ids(t, "?negotiateVersion=1")
+	_, used := s.ids(t, "?negotiateVersion=1")
+	s.raw(t, "?id="+used)
+	noPolls, noStreams := "LongPolling transport not supported by this end point type", "ServerSentEvents transport not supported by this end point type"
+	s.check(t, []request{
+		{"poll", "GET", "?id=" + fresh, nil, 404, plain, noPolls},
+		{"poll on a WebSocket", "GET", "?id=" + used, nil, 404, plain, noPolls},
+		{"poll, unknown id", "GET", "?id=unknown", nil, 404, plain, noSuch},
+		{"event stream", "GET", "?id=" + fresh, askStream, 404, plain, noStreams},
+		{"event stream before WebSocket", "GET", "?id=" + fresh, upgradeHeader(askStream...), 404, plain, noStreams},
+		{"event stream, unknown id", "GET", "?id=unknown", askStream, 404, plain, noSuch},
+	})
+	for _, upgrade := range [][]string{
+		{"Accept", "text/event-stream;q=1"},
+		{"Connection", "Upgrade", "Upgrade", "h2c"},
+	} {
+		if got := s.do(t, "GET", "/hub?id="+fresh, upgrade...); got.body != noPolls {
+			t.Errorf("%v: %q", upgrade, got.body)
+		}
+	}
+	s = startServer(t, echo, &Options{Transports: ServerSentEvents | LongPolling})
+	noSockets := "WebSockets transport not supported by this end point type"
+	_, fresh = s.ids(t, "?negotiateVersion=1")
+	s.check(t, []request{
+		{"WebSocket", "GET", "", upgradeHeader(), 404, plain, noSockets},
+		{"WebSocket with a token", "GET", "?id=" + fresh, upgradeHeader(), 404, plain, noSockets},
+		{"WebSocket, unknown id", "GET", "?id=unknown", upgradeHeader(), 404, "", noSuch},
+	})
+}
+
+// TestSharedConnections negotiates on one path and connects on another.
+func TestSharedConnections(t *testing.T) {
+	shared := NewConnections()
+	one := startServer(t, echo, &Options{Connections: shared, Transports: LongPolling})
+	two := startServer(t, echo, &Options{Connections: shared, DisconnectTimeout: 50 * time.Millisecond})
+	token := one.startPolling(t)
+	two.check(t, []request{{"WebSocket", "GET", "?id=" + token, upgradeHeader(), 400, plain, noChange}})
+	two.post(t, token, "x")
+	one.expectPoll(t, token, 200, binaryContent, "x")
+	_, slow := one.ids(t, "?negotiateVersion=1")
+	_, fast := two.ids(t, "?negotiateVersion=1")
+	eventually(t, "the shorter timeout holds", func() bool { return one.do(t, "DELETE", "/hub?id="+fast).status == 404 })
+	if got := two.do(t, "DELETE", "/hub?id="+slow); got.status != 400 {
+		t.Errorf("the longer timeout does not hold: %d", got.status)
 	}
 }
 
@@ -238,7 +342,7 @@ func TestUnusedConnectionsExpire(t *testing.T) {
 		first := negotiate()
 		time.Sleep(10 * time.Second)
 		second := negotiate()
-		taken, err := h.registry.bind(negotiate(), webSockets)
+		taken, err := h.registry.bind(negotiate(), WebSockets, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -277,7 +381,7 @@ func TestShutdown(t *testing.T) {
 	s := startServer(t, func(c Conn) { conns <- c; <-release }, nil)
 	s.raw(t, "")
 	conn := <-conns
-	late, err := s.handler.registry.bind("", webSockets) // in the midst of its upgrade
+	late, err := s.handler.registry.bind("", WebSockets, nil) // in the midst of its upgrade
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,10 +396,10 @@ func TestShutdown(t *testing.T) {
 			t.Errorf("%v: %d %q", request, got.status, got.body)
 		}
 	}
-	if _, err := s.handler.registry.bind("", webSockets); err != errDraining {
+	if _, err := s.handler.registry.bind("", WebSockets, nil); err != errDraining {
 		t.Error(err)
 	}
-	if _, err := s.handler.registry.negotiate(true); err != errDraining {
+	if _, err := s.handler.registry.negotiate(true, time.Second); err != errDraining {
 		t.Error(err)
 	}
 	if s.handler.registry.attach(late, nil) {
@@ -304,7 +408,7 @@ func TestShutdown(t *testing.T) {
 	s.handler.registry.forget(late)
 	s.handler.registry.leave()
 
-	done := make(chan error)
+	done := make(chan error, 1)
 	go func() { done <- s.handler.Shutdown(context.Background()) }()
 	close(release)
 	select {

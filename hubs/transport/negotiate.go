@@ -25,9 +25,6 @@ type transportFormat struct {
 	Formats   []string `json:"transferFormats"`
 }
 
-// offered lists the transports in the order in which clients should try them.
-var offered = []transportFormat{{webSockets.String(), []string{"Text", "Binary"}}}
-
 type negotiateError struct {
 	Error string `json:"error"`
 }
@@ -43,12 +40,12 @@ func (h *Handler) negotiate(w http.ResponseWriter, r *http.Request) {
 		answerJSON(w, negotiateError{refusal})
 		return
 	}
-	e, err := h.registry.negotiate(version > 0)
+	e, err := h.registry.negotiate(version > 0, h.options.DisconnectTimeout)
 	if err != nil {
-		answerDraining(w)
+		refuse(w, err, unbound)
 		return
 	}
-	result := negotiation{Version: version, ConnectionID: e.id, AvailableTransports: offered}
+	result := negotiation{Version: version, ConnectionID: e.id, AvailableTransports: h.options.Transports.offered()}
 	if version > 0 {
 		result.ConnectionToken = e.token
 	}

@@ -6,23 +6,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
-
-// kind is a transport.
-type kind uint8
-
-const (
-	unbound kind = iota // negotiated, no transport chosen yet
-	webSockets
-	serverSentEvents
-	longPolling
-)
-
-func (k kind) String() string {
-	return [...]string{"none", "WebSockets", "ServerSentEvents", "LongPolling"}[k]
-}
 
 // entry is a connection as the registry knows it, from negotiation to its end.
 type entry struct {
@@ -32,33 +19,44 @@ type entry struct {
 	expires time.Time
 
 	// guarded by the registry's mu
-	bound kind
-	abort func() // drops the connection; nil before it is attached
+	bound   Transports
+	conn    Conn    // nil before it is attached
+	in      *buffer // what the client has posted; nil if nothing, and on a WebSocket
+	retired bool    // it lives, but not for new requests
 }
 
 var (
 	errDraining = errors.New("the server is shutting down")
 	errUnknown  = errors.New("no connection has this token")
-	errTaken    = errors.New("the connection has its transport already")
+	errTaken    = errors.New("the connection has this transport already")
+	errOther    = errors.New("the connection has another transport already")
 )
 
-// registry knows the connections of one handler by their tokens, drops those
+// Connections is what handlers have to share for clients to use what one of
+// them negotiated with another, as in ASP.NET Core any two paths do: see
+// [Options]. Such handlers shut down together.
+type Connections struct{ registry *registry }
+
+// NewConnections makes a set without connections.
+func NewConnections() *Connections { return &Connections{newRegistry()} }
+
+// registry knows connections by their tokens, drops those
 // that nobody comes for, and counts what Shutdown has to wait for: open
 // connections and running serve calls.
 type registry struct {
-	timeout time.Duration // how long a negotiated connection waits for its client
+	closing chan struct{} // closed when draining begins
 
 	mu       sync.Mutex
 	entries  map[string]*entry
-	unused   []*entry    // negotiated, oldest first; some may be bound since
+	unused   []*entry    // negotiated, the next to expire first; some may be bound since
 	sweeper  *time.Timer // set while there are unused ones
 	live     int
 	draining bool
 	drained  chan struct{} // closed when draining and nothing is live
 }
 
-func newRegistry(timeout time.Duration) *registry {
-	return &registry{timeout: timeout, entries: make(map[string]*entry), drained: make(chan struct{})}
+func newRegistry() *registry {
+	return &registry{entries: make(map[string]*entry), closing: make(chan struct{}), drained: make(chan struct{})}
 }
 
 // newID returns 16 random bytes in base64url: 22 characters (protocol §1.2).
@@ -68,10 +66,10 @@ func newID() string {
 	return base64.RawURLEncoding.EncodeToString(id[:])
 }
 
-// negotiate adds a connection that waits for its client. Without a token of its
-// own its id is what the client has to know.
-func (r *registry) negotiate(ownToken bool) (*entry, error) {
-	e := &entry{id: newID(), expires: time.Now().Add(r.timeout)}
+// negotiate adds a connection that waits for its client until the timeout.
+// Without a token of its own its id is what the client has to know.
+func (r *registry) negotiate(ownToken bool, timeout time.Duration) (*entry, error) {
+	e := &entry{id: newID(), expires: time.Now().Add(timeout)}
 	e.token = e.id
 	if ownToken {
 		e.token = newID()
@@ -82,9 +80,16 @@ func (r *registry) negotiate(ownToken bool) (*entry, error) {
 		return nil, errDraining
 	}
 	r.entries[e.token] = e
-	r.unused = append(r.unused, e)
-	if r.sweeper == nil {
-		r.sweeper = time.AfterFunc(r.timeout, r.sweep)
+	place := len(r.unused) // but for handlers with different timeouts
+	for place > 0 && r.unused[place-1].expires.After(e.expires) {
+		place--
+	}
+	r.unused = slices.Insert(r.unused, place, e)
+	switch {
+	case r.sweeper == nil:
+		r.sweeper = time.AfterFunc(timeout, r.sweep)
+	case place == 0:
+		r.sweeper.Reset(timeout)
 	}
 	return e, nil
 }
@@ -98,9 +103,7 @@ func (r *registry) sweep() {
 	}
 	now := time.Now()
 	for len(r.unused) > 0 && !r.unused[0].expires.After(now) {
-		if e := r.unused[0]; e.bound == unbound {
-			delete(r.entries, e.token)
-		}
+		r.dropUnused(r.unused[0])
 		r.unused[0] = nil
 		r.unused = r.unused[1:]
 	}
@@ -111,56 +114,129 @@ func (r *registry) sweep() {
 	r.sweeper.Reset(r.unused[0].expires.Sub(now))
 }
 
-// transportOf returns what the connection with a token is bound to.
-func (r *registry) transportOf(token string) (bound kind, known bool) {
+// dropUnused forgets a negotiated connection unless its client has come. A
+// request that waits for room in its buffer fails.
+func (r *registry) dropUnused(e *entry) {
+	if e.bound != unbound {
+		return
+	}
+	delete(r.entries, e.token)
+	if e.in != nil {
+		e.in.finish(errUnknown)
+	}
+}
+
+// find looks a connection up. It returns nil for one that is not attached.
+func (r *registry) find(token string) (Conn, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e, known := r.entries[token]
-	if !known {
-		return unbound, false
+	e, err := r.findLocked(token)
+	if err != nil {
+		return nil, err
 	}
-	return e.bound, true
+	return e.conn, nil
+}
+
+// inbox returns the buffer that takes what a client posts, up to a limit, or
+// nil if the connection is a WebSocket.
+func (r *registry) inbox(token string, limit int) (*buffer, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e, err := r.findLocked(token)
+	if err != nil || e.bound == WebSockets {
+		return nil, err
+	}
+	return e.inbox(limit), nil
+}
+
+func (r *registry) findLocked(token string) (*entry, error) {
+	e := r.entries[token]
+	switch {
+	case e != nil && !e.retired:
+		return e, nil
+	case r.draining:
+		return nil, errDraining
+	default:
+		return nil, errUnknown
+	}
+}
+
+// inbox is called with the registry locked.
+func (e *entry) inbox(limit int) *buffer {
+	if e.in == nil {
+		e.in = newBuffer(limit)
+	}
+	return e.in
 }
 
 // bind gives the connection with a token its transport; an empty token means a
-// new connection. Whoever succeeds owes a leave, and a forget before it.
-func (r *registry) bind(token string, to kind) (*entry, error) {
+// new connection. Whoever succeeds owes a leave, and a forget before it. Where
+// open is given, the connection that it makes is attached at once, which owes
+// another leave; it is called with the registry locked.
+func (r *registry) bind(token string, to Transports, open func(*entry) Conn) (*entry, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.draining {
-		return nil, errDraining
-	}
-	e := r.entries[token]
+	e, err := r.findLocked(token)
 	switch {
-	case token == "":
+	case token == "" && !r.draining:
 		id := newID()
 		e = &entry{id: id, token: id}
 		r.entries[id] = e
-	case e == nil:
-		return nil, errUnknown
-	case e.bound != unbound:
+	case err != nil:
+		return nil, err
+	case e.bound == to:
 		return nil, errTaken
+	case e.bound != unbound:
+		return nil, errOther
+	case r.draining:
+		return nil, errDraining
 	}
 	e.bound = to
 	r.live++
+	if open != nil {
+		e.conn = open(e)
+		r.live++
+	}
 	return e, nil
 }
 
 // attach makes a bound connection one that closing the registry aborts, and
 // counts its serve call, which owes another leave. It returns false when the
 // registry has been closed meanwhile.
-func (r *registry) attach(e *entry, abort func()) bool {
+func (r *registry) attach(e *entry, conn Conn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.draining {
 		return false
 	}
-	e.abort = abort
+	e.conn = conn
 	r.live++
 	return true
 }
 
-// forget makes a connection's token unknown.
+// posted takes what has been posted to a connection before it became a
+// WebSocket. Nothing can be posted from then on.
+func (r *registry) posted(e *entry) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e.in == nil {
+		return nil
+	}
+	ahead, _ := e.in.peek()
+	e.in.cut(errUnknown)
+	e.in = nil
+	return ahead
+}
+
+// retire makes a connection's token unknown to new requests. It does not end
+// the connection.
+func (r *registry) retire(e *entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e.retired = true
+}
+
+// forget drops a connection that has ended.
 func (r *registry) forget(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -177,12 +253,6 @@ func (r *registry) leave() {
 	}
 }
 
-func (r *registry) isDraining() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.draining
-}
-
 // drain refuses what is new from now on.
 func (r *registry) drain() {
 	r.mu.Lock()
@@ -191,13 +261,12 @@ func (r *registry) drain() {
 		return
 	}
 	r.draining = true
+	close(r.closing)
 	if r.sweeper != nil {
 		r.sweeper.Stop()
 	}
 	for _, e := range r.unused {
-		if e.bound == unbound {
-			delete(r.entries, e.token)
-		}
+		r.dropUnused(e)
 	}
 	r.unused = nil
 	if r.live == 0 {
@@ -207,16 +276,16 @@ func (r *registry) drain() {
 
 // abortAll drops all connections.
 func (r *registry) abortAll() {
-	var aborts []func()
+	var conns []Conn
 	r.mu.Lock()
 	for _, e := range r.entries {
-		if e.abort != nil {
-			aborts = append(aborts, e.abort)
+		if e.conn != nil {
+			conns = append(conns, e.conn)
 		}
 	}
 	r.mu.Unlock()
-	for _, abort := range aborts {
-		abort()
+	for _, conn := range conns {
+		conn.Abort()
 	}
 }
 

@@ -69,7 +69,7 @@ type received struct {
 
 func (s *testServer) do(t testing.TB, method, path string, header ...string) received {
 	t.Helper()
-	r, err := http.NewRequest(method, s.URL+path, strings.NewReader(""))
+	r, err := http.NewRequest(method, s.URL+path, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}

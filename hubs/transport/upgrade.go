@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -41,6 +40,10 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request) {
 		answerAs(w, "", http.StatusForbidden, "")
 		return
 	}
+	token, ok := h.admit(w, r, WebSockets)
+	if !ok {
+		return
+	}
 	if r.Header.Get("Sec-WebSocket-Version") != webSocketVersion {
 		w.Header().Set("Sec-WebSocket-Version", webSocketVersion)
 		answer(w, http.StatusUpgradeRequired, "Sec-WebSocket-Version must be 13.")
@@ -51,18 +54,12 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusBadRequest, "Sec-WebSocket-Key must be 16 bytes in base64.")
 		return
 	}
-	token, _ := queryValue(r.URL.RawQuery, "id")
-	e, err := h.registry.bind(token, webSockets)
-	switch {
-	case errors.Is(err, errDraining):
-		answerDraining(w)
-	case errors.Is(err, errUnknown):
-		answerAs(w, "", http.StatusNotFound, unknownConnection)
-	case err != nil:
-		answer(w, http.StatusConflict, "")
-	default:
-		h.accept(w, r, e, key)
+	e, err := h.registry.bind(token, WebSockets, nil)
+	if err != nil {
+		refuse(w, err, WebSockets)
+		return
 	}
+	h.accept(w, r, e, key)
 }
 
 // accept takes the TCP connection over from the HTTP server and has it served.
@@ -75,21 +72,27 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request, e *entry, key s
 		answer(w, http.StatusInternalServerError, "")
 		return
 	}
-	// The context is cancelled when this handler returns, the connection is not.
-	request := r.WithContext(context.WithoutCancel(r.Context()))
-	request.Body = http.NoBody
-	socket := newWebSocket(h, e, request, conn, early)
+	socket := newWebSocket(h, e, lasting(r), conn, early)
+	socket.posted = h.registry.posted(e)
 	conn.SetWriteDeadline(time.Now().Add(h.options.SendTimeout))
 	if _, err := conn.Write(switchingProtocols(w.Header(), key)); err != nil {
 		level.Debug(h.options.Logger).Log("msg", "WebSocket failed: write the upgrade response", "connection", e.id, "err", err)
 		socket.Abort()
 		return
 	}
-	if !h.registry.attach(e, socket.Abort) {
+	if !h.registry.attach(e, socket) {
 		socket.Abort()
 		return
 	}
 	go h.run(socket)
+}
+
+// lasting is a request as a connection keeps it: its context is not cancelled
+// when the request's handler returns.
+func lasting(r *http.Request) *http.Request {
+	request := r.WithContext(context.WithoutCancel(r.Context()))
+	request.Body = http.NoBody
+	return request
 }
 
 // hijack returns the connection and what the client has sent ahead on it.

@@ -31,7 +31,8 @@ type webSocket struct {
 	// owned by the reader: Receive, and Close after it
 	source source
 	frames decoder
-	lost   error // why no more will come; io.EOF after a close frame
+	posted []byte // before the connection became a WebSocket
+	lost   error  // why no more will come; io.EOF after a close frame
 
 	// owned by the sender
 	format protocol.Format
@@ -78,6 +79,10 @@ func (c *webSocket) Receive(buf []byte) ([]byte, error) {
 		}
 		if c.lost != nil {
 			return buf, c.lost
+		}
+		if len(c.posted) > 0 {
+			buf, c.posted = append(buf, c.posted...), nil
+			return buf, nil
 		}
 		in, err := c.source.wait(c.frames.inFrame)
 		for ; len(in) > 0; in = c.source.more() {

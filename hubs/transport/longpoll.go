@@ -1,0 +1,184 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"signalrd/hubs/protocol"
+)
+
+// longPoll is a Conn whose client asks again and again whether there is
+// something for it, and posts what it has to say (protocol §4). What is sent
+// waits in out until a poll takes it. It lives until Close or Abort.
+//
+// poll.go is what the client's polls do.
+type longPoll struct {
+	// set once
+	entry    *entry
+	registry *registry
+	request  *http.Request
+	options  *Options
+	in, out  *buffer
+	turn     chan struct{} // holds a value while a poll is being answered
+	idle     *time.Timer   // runs while nobody polls
+	left     chan struct{} // closed when nobody polls and nobody will
+	over     chan struct{} // closed when the connection is gone
+
+	// guarded by mu, which is never held while waiting for the client
+	mu      sync.Mutex
+	polls   int           // requests that wait for an answer
+	newest  chan struct{} // of the last of them; closed when a newer one comes
+	since   time.Time     // when polls became 0
+	deaf    bool          // no new poll is let in
+	closing bool          // Close was called, or the connection is gone
+	gone    bool          // the connection is gone
+}
+
+// errFinished is what polls find after the last bytes.
+var errFinished = errors.New("the hub has ended the connection")
+
+// errFailed is the same on a connection that the server failed to serve.
+var errFailed = errors.New("the connection has failed")
+
+func newLongPoll(h *Handler, r *http.Request, e *entry) *longPoll {
+	c := &longPoll{
+		entry: e, registry: h.registry, request: lasting(r), options: &h.options,
+		in: e.inbox(h.options.ApplicationMaxBufferSize), out: newBuffer(h.options.TransportMaxBufferSize),
+		turn: make(chan struct{}, 1), left: make(chan struct{}), over: make(chan struct{}),
+		since: time.Now(),
+	}
+	c.idle = time.AfterFunc(c.options.DisconnectTimeout, c.silent)
+	return c
+}
+
+func (c *longPoll) ID() string                { return c.entry.id }
+func (c *longPoll) Request() *http.Request    { return c.request }
+func (c *longPoll) Binary() bool              { return true }
+func (c *longPoll) InherentKeepAlive() bool   { return true }
+func (c *longPoll) SetFormat(protocol.Format) {}
+func (c *longPoll) StopReceiving()            { c.in.stop() }
+
+func (c *longPoll) Receive(buf []byte) ([]byte, error) {
+	buf, err := c.in.receive(buf)
+	return buf, describe("receive", err)
+}
+
+// Send puts records where the next poll finds them.
+func (c *longPoll) Send(records []byte) error {
+	full, err := c.out.put(records)
+	if err == nil && full {
+		ctx, cancel := context.WithTimeout(context.Background(), c.options.SendTimeout)
+		defer cancel()
+		err = c.out.awaitRoom(ctx)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		c.Abort()
+		return fmt.Errorf("send: the client did not poll for what is waiting within %v: %w", c.options.SendTimeout, err)
+	}
+	return describe("send", err)
+}
+
+// silent ends a connection that nobody has polled for DisconnectTimeout.
+func (c *longPoll) silent() {
+	c.mu.Lock()
+	quiet := c.polls == 0 && time.Since(c.since) >= c.options.DisconnectTimeout
+	c.mu.Unlock()
+	if quiet {
+		c.end(io.EOF)
+	}
+}
+
+// end refuses further requests and ends the reading side in good order. A
+// poll that waits goes on waiting.
+func (c *longPoll) end(why error) {
+	c.refusePolls()
+	c.in.finish(why)
+}
+
+// refusePolls makes the connection unknown to new requests.
+func (c *longPoll) refusePolls() {
+	c.registry.retire(c.entry)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.deaf {
+		return
+	}
+	c.deaf = true
+	c.idle.Stop()
+	if c.polls == 0 {
+		close(c.left)
+	}
+}
+
+// Close waits until a poll has been told that there is no more, or until none
+// will come.
+func (c *longPoll) Close(status CloseStatus) error {
+	c.mu.Lock()
+	again := c.closing
+	c.closing = true
+	c.mu.Unlock()
+	if again {
+		return nil
+	}
+	why := errFinished
+	if status == CloseInternalError {
+		why = errFailed
+	}
+	c.in.stop()
+	c.out.finish(why)
+	c.awaitLast()
+	unread, _ := c.out.peek()
+	if !c.finish() {
+		return fmt.Errorf("close: %w", errAborted)
+	}
+	if len(unread) > 0 {
+		return fmt.Errorf("close: the client has not polled for the last %d bytes", len(unread))
+	}
+	return nil
+}
+
+// awaitLast waits for the last poll. The time until the next one is limited
+// anyway.
+func (c *longPoll) awaitLast() {
+	select {
+	case <-c.left:
+		return
+	case <-c.over:
+		return
+	case <-c.registry.closing:
+	}
+	limit := time.NewTimer(c.options.CloseTimeout)
+	defer limit.Stop()
+	select {
+	case <-c.left:
+	case <-c.over:
+	case <-limit.C:
+	}
+}
+
+// Abort drops what waits for the client. A poll that waits is told that there
+// is no more.
+func (c *longPoll) Abort() { c.finish() }
+
+// finish ends the connection once. It says whether this was the time.
+func (c *longPoll) finish() bool {
+	c.mu.Lock()
+	first := !c.gone
+	c.gone, c.closing = true, true
+	c.mu.Unlock()
+	if !first {
+		return false
+	}
+	c.refusePolls()
+	c.registry.forget(c.entry)
+	c.in.cut(errAborted)
+	c.out.cut(errAborted)
+	close(c.over)
+	c.registry.leave()
+	return true
+}

@@ -1,0 +1,82 @@
+package transport
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// maxBody is the largest body of a POST, in bytes: the limit of the HTTP server
+// that ASP.NET Core comes with (protocol §1.3).
+const maxBody = 30_000_000
+
+var errBodyUnreadable = errors.New("the body cannot be read")
+
+// post takes bytes from the client of a connection that has no stream of its own to
+// the server (protocol §1.3). The answer comes when they wait for the hub, or
+// have vanished with a hub that reads no longer.
+func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
+	token, ok := requireID(w, r)
+	if !ok {
+		return
+	}
+	in, err := h.registry.inbox(token, h.options.ApplicationMaxBufferSize)
+	switch {
+	case err != nil:
+		refuse(w, err, unbound)
+		return
+	case in == nil:
+		answer(w, http.StatusMethodNotAllowed, "POST requests are not allowed for WebSocket connections.")
+		return
+	}
+	err = errBodyUnreadable
+	if r.ContentLength <= maxBody {
+		err = h.receive(w, r, in)
+	}
+	switch {
+	case err == nil:
+		answer(w, http.StatusOK, "")
+	case errors.Is(err, errBodyUnreadable):
+		w.Header().Set("Connection", "close")
+		answer(w, http.StatusBadRequest, "")
+	default:
+		answer(w, http.StatusNotFound, "") // the connection has ended meanwhile
+	}
+}
+
+// receive passes the body on, in pieces, when the bodies that came before it
+// are through.
+func (h *Handler) receive(w http.ResponseWriter, r *http.Request, in *buffer) error {
+	if err := in.acquire(r.Context()); err != nil {
+		return err
+	}
+	defer in.release()
+	if in.full() {
+		if err := in.awaitRoom(r.Context()); err != nil {
+			return err
+		}
+	}
+	body := http.MaxBytesReader(w, r.Body, maxBody)
+	control := http.NewResponseController(w)
+	piece := chunks.Get().(*chunk)
+	defer chunks.Put(piece)
+	for {
+		// Where the deadline cannot be set, the server's own times hold.
+		_ = control.SetReadDeadline(time.Now().Add(h.options.DisconnectTimeout))
+		n, err := body.Read(piece[:])
+		_ = control.SetReadDeadline(time.Time{})
+		full, failure := in.put(piece[:n])
+		if failure == nil && full {
+			failure = in.awaitRoom(r.Context())
+		}
+		switch {
+		case failure != nil:
+			return failure
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return errBodyUnreadable
+		}
+	}
+}
