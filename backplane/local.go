@@ -24,10 +24,10 @@ type Local struct {
 var _ Backplane = (*Local)(nil)
 
 // NewLocal returns an empty registry for connections that speak one of the
-// given protocols, at most 64; none means JSON and MessagePack.
+// given protocols, at most 64; none means [protocol.All].
 func NewLocal(protocols ...protocol.Protocol) *Local {
 	if len(protocols) == 0 {
-		protocols = []protocol.Protocol{protocol.JSON, protocol.MessagePack}
+		protocols = protocol.All()
 	}
 	return &Local{
 		protocols: slices.Clone(protocols),

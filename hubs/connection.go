@@ -197,8 +197,8 @@ func (c *connection) consume() bool {
 }
 
 // end begins the end of the connection: the Close message goes out as the
-// last one, the context is cancelled, and whoever reads will finish the rest. It
-// returns at once and may be called by anyone, any number of times.
+// last one, the context is cancelled, and whoever reads will finish the rest.
+// It returns at once and may be called by anyone, any number of times.
 func (c *connection) end(why ending) {
 	c.ended.Do(func() {
 		c.ending = why

@@ -28,6 +28,7 @@
 package hubs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -56,8 +57,8 @@ type Options struct {
 	// reaches the connections of this server only.
 	Backplane backplane.Backplane
 
-	// Protocols are the encodings offered to clients. Default: JSON and
-	// MessagePack.
+	// Protocols are the encodings offered to clients. Default: protocol.All.
+	// The backplane must know each.
 	Protocols []protocol.Protocol
 
 	// Logger gets what operators should know: never a token, never the
@@ -92,7 +93,7 @@ func (o *Options) withDefaults() Options {
 		set = *o
 	}
 	if set.Protocols == nil {
-		set.Protocols = []protocol.Protocol{protocol.JSON, protocol.MessagePack}
+		set.Protocols = protocol.All()
 	}
 	if set.Backplane == nil {
 		set.Backplane = backplane.NewLocal(set.Protocols...)
@@ -100,19 +101,12 @@ func (o *Options) withDefaults() Options {
 	if set.Logger == nil {
 		set.Logger = log.NewNopLogger()
 	}
-	setDefault(&set.MaximumReceiveMessageSize, 32768)
-	setDefault(&set.QueueBytes, 1<<20)
-	setDefault(&set.HandshakeTimeout, 15*time.Second)
-	setDefault(&set.KeepAliveInterval, 15*time.Second)
-	setDefault(&set.ClientTimeout, 30*time.Second)
+	set.MaximumReceiveMessageSize = cmp.Or(set.MaximumReceiveMessageSize, 32768)
+	set.QueueBytes = cmp.Or(set.QueueBytes, 1<<20)
+	set.HandshakeTimeout = cmp.Or(set.HandshakeTimeout, 15*time.Second)
+	set.KeepAliveInterval = cmp.Or(set.KeepAliveInterval, 15*time.Second)
+	set.ClientTimeout = cmp.Or(set.ClientTimeout, 30*time.Second)
 	return set
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // Server serves one type of hub, on any number of paths. Its methods are safe

@@ -70,6 +70,10 @@ type Protocol interface {
 	Unmarshal(raw Raw, v any) error
 }
 
+// All returns the protocols there are, in the order in which servers offer
+// them and in which the backplane carries their records.
+func All() []Protocol { return []Protocol{JSON, MessagePack} }
+
 // Raw is one value of a received message, still in its protocol's encoding.
 // It aliases the bytes that were parsed.
 type Raw []byte

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -69,13 +70,13 @@ func (o *Options) withDefaults() Options {
 	if o != nil {
 		set = *o
 	}
-	setDefault(&set.Transports, AllTransports)
-	setDefault(&set.SendTimeout, 10*time.Second)
-	setDefault(&set.CloseTimeout, 5*time.Second)
-	setDefault(&set.DisconnectTimeout, 15*time.Second)
-	setDefault(&set.PollTimeout, 90*time.Second)
-	setDefault(&set.ApplicationMaxBufferSize, 64<<10)
-	setDefault(&set.TransportMaxBufferSize, 64<<10)
+	set.Transports = cmp.Or(set.Transports, AllTransports)
+	set.SendTimeout = cmp.Or(set.SendTimeout, 10*time.Second)
+	set.CloseTimeout = cmp.Or(set.CloseTimeout, 5*time.Second)
+	set.DisconnectTimeout = cmp.Or(set.DisconnectTimeout, 15*time.Second)
+	set.PollTimeout = cmp.Or(set.PollTimeout, 90*time.Second)
+	set.ApplicationMaxBufferSize = cmp.Or(set.ApplicationMaxBufferSize, 64<<10)
+	set.TransportMaxBufferSize = cmp.Or(set.TransportMaxBufferSize, 64<<10)
 	if set.Connections == nil {
 		set.Connections = NewConnections()
 	}
@@ -83,13 +84,6 @@ func (o *Options) withDefaults() Options {
 		set.Logger = log.NewNopLogger()
 	}
 	return set
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // Handler answers what clients ask of one hub: its own path, and the path
