@@ -17,7 +17,7 @@ func BenchmarkDispatch(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.Shutdown(b.Context())
-	c := newConnection(s, newMemory(""))
+	c := newConnection(s, newMemory(""), false)
 	c.protocol = protocol.JSON
 	record := []byte(`{"arguments":["` + strings.Repeat("x", 64) + `"],"invocationId":"17","target":"Echo","type":1}`)
 	b.ReportAllocs()
@@ -29,7 +29,7 @@ func BenchmarkDispatch(b *testing.B) {
 		if refusal != "" {
 			b.Fatal(refusal)
 		}
-		c.run(inv)
+		c.run(&call{connection: c}, inv)
 		c.out.queue, c.out.bytes = c.out.queue[:0], 0
 	}
 }

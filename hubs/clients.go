@@ -11,6 +11,11 @@ import (
 type Clients struct {
 	backplane backplane.Backplane
 	caller    string // connection id; empty outside of a hub
+	call      *call  // nil outside of a hub
+}
+
+func (k *call) clients() Clients {
+	return Clients{k.connection.server.backplane, k.connection.ID(), k}
 }
 
 // All is every connection of the hub.

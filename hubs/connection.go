@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,15 +24,19 @@ type connection struct {
 	// set once, before anybody else knows the connection
 	server    *Server
 	transport transport.Conn
-	user      *auth.User
+	request   *http.Request // that opened the connection
+	user      *auth.User    // as of request, whoever sends later ones
+	expires   bool          // with the token that the latest request came with
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 	protocol  protocol.Protocol // by the handshake
+	arrivals  *arrivals         // by the handshake; nil if the connection ends with its socket
 
-	items sync.Map // the hubs' own
-	out   outbox
-	slots chan struct{} // holds one for each running invocation
-	turn  turn
+	items   sync.Map // the hubs' own
+	out     outbox
+	slots   chan struct{} // holds one for each running invocation
+	turn    turn
+	streams streams
 
 	// owned by the reader
 	in      []byte // received and not yet consumed
@@ -44,8 +49,9 @@ type connection struct {
 	pingedAt atomic.Int64 // nanoseconds since began
 	silence  silence
 
-	welcome sync.Mutex // held while OnConnected runs
-	refused bool       // guarded by welcome: OnConnected has failed
+	welcome  sync.Mutex  // held while OnConnected runs
+	refused  bool        // guarded by welcome: OnConnected has failed
+	welcomed atomic.Bool // OnConnected is through
 
 	ended  sync.Once
 	ending ending // set within ended, read after ctx is done
@@ -80,6 +86,7 @@ var (
 	errAborted      = errors.New("the hub ended the connection")
 	errClosedByHub  = errors.New("the hub closed the connection")
 	errLeft         = errors.New("the client left")
+	errExpired      = errors.New("the client's authentication has expired")
 	errShutdown     = errors.New("the server is shutting down")
 	errSilentClient = &protocol.Error{Type: "OperationCanceledException", Message: "Client hasn't sent a message/ping within the configured ClientTimeoutInterval."}
 	errCutOff       = &protocol.Error{Type: "InvalidDataException", Message: "Connection terminated while reading a message."}
@@ -93,10 +100,11 @@ func (c *connection) broken(err error) ending {
 	return ending{cause: err, errorText: errorText(closedWithError, err, c.server.options.DetailedErrors), allowReconnect: true}
 }
 
-func newConnection(s *Server, t transport.Conn) *connection {
-	c := &connection{server: s, transport: t, began: time.Now(), user: auth.UserOf(t.Request().Context())}
+func newConnection(s *Server, t transport.Conn, expires bool) *connection {
+	c := &connection{server: s, transport: t, request: t.Request(), expires: expires, began: time.Now()}
+	c.user = auth.UserOf(c.request.Context())
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
-	c.slots = make(chan struct{}, 1)
+	c.slots = make(chan struct{}, s.options.MaximumParallelInvocations)
 	c.out.init(s.options.QueueBytes, s.spawn, t.Send, c.writeFailed)
 	return c
 }
@@ -125,10 +133,12 @@ func (c *connection) read() {
 			return
 		}
 		reading, err := c.receive()
-		if !reading {
+		switch {
+		case !reading:
 			return
-		}
-		if err != nil {
+		case errors.Is(err, transport.ErrResumed):
+			c.dropPartial()
+		case err != nil:
 			c.lost(err)
 			return
 		}
@@ -148,31 +158,32 @@ func (c *connection) receiveEnding(err error) ending {
 		return ending{cause: err, farewell: nothing}
 	case errors.Is(err, transport.ErrDeleted): // a poll may still take the Close message
 		return ending{cause: errLeft, allowReconnect: true}
-	case c.cutOff():
+	case len(c.partial()) > 0:
 		return ending{cause: errCutOff, farewell: flushOnly}
 	default:
 		return ending{cause: errLeft, farewell: flushOnly}
 	}
 }
 
-// cutOff tells whether what has been received ends within a record.
-func (c *connection) cutOff() bool {
+// partial is the end of what has been received: the beginning of a record, or
+// what is none.
+func (c *connection) partial() []byte {
 	rest := c.in
 	for len(rest) > 0 {
 		_, n, err := c.protocol.Next(rest, 0)
 		if n == 0 || err != nil {
-			return true
+			break
 		}
 		rest = rest[n:]
 	}
-	return false
+	return rest
 }
 
 // consume dispatches the records that have arrived whole. It returns false
 // when this goroutine reads no longer.
 func (c *connection) consume() bool {
 	c.silence.pause()
-	for len(c.in) > 0 && c.ctx.Err() == nil {
+	for len(c.in) > 0 && c.ctx.Err() == nil && c.awaitWelcome() {
 		record, n, err := c.protocol.Next(c.in, c.server.options.MaximumReceiveMessageSize)
 		if n == 0 && err == nil {
 			break
@@ -202,6 +213,9 @@ func (c *connection) consume() bool {
 func (c *connection) end(why ending) {
 	c.ended.Do(func() {
 		c.ending = why
+		if t, ok := c.transport.(transport.Resumable); ok {
+			t.ForbidResume()
+		}
 		switch why.farewell {
 		case closeMessage:
 			c.out.seal(c.closeRecord(why))
@@ -239,6 +253,7 @@ func (c *connection) finish() {
 	if !refused {
 		c.onDisconnected()
 	}
+	c.streams.abandon()
 }
 
 // leave is the last step: the backplane forgets the connection, what is still
@@ -287,5 +302,3 @@ func (c *connection) Deliver(record []byte) {
 		c.end(ending{cause: err, farewell: nothing})
 	}
 }
-
-func (c *connection) clients() Clients { return Clients{c.server.backplane, c.ID()} }

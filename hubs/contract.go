@@ -21,10 +21,13 @@ var (
 )
 
 // hubContext is a connection as its hubs see it.
-type hubContext struct{ *connection }
+type hubContext struct {
+	*connection
+	call *call
+}
 
 func (h hubContext) Clients() signalr.HubClients {
-	return contractClients{h.clients(), h.server.logger}
+	return contractClients{h.call.clients(), h.server.logger}
 }
 
 func (h hubContext) Groups() signalr.GroupManager {

@@ -1,13 +1,13 @@
 package hubs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
-	"runtime/debug"
+	"strings"
 
 	"github.com/go-kit/log/level"
-	"github.com/philippseith/signalr"
 
 	"signalrd/hubs/protocol"
 )
@@ -17,15 +17,26 @@ import (
 const (
 	cannotInvoke    = "Failed to invoke '%s' due to an error on the server."
 	invocationFails = "An unexpected error occurred invoking '%s' on the server."
+	unauthorized    = "Failed to invoke '%s' because user is unauthorized"
+	isStreaming     = "The client attempted to invoke the streaming '%s' method with a non-streaming invocation."
 	notStreaming    = "The client attempted to invoke the non-streaming '%s' method with a streaming invocation."
 )
 
 // dispatch does what a message asks for. It returns false when this goroutine
 // reads no longer.
 func (c *connection) dispatch(m *protocol.Message) bool {
+	if c.arrivals != nil && counts(m.Type) && !c.arrivals.isNew() {
+		return true
+	}
 	switch m.Type {
 	case protocol.Invocation, protocol.StreamInvocation:
 		return c.invoke(m)
+	case protocol.StreamItem:
+		c.uploaded(m)
+	case protocol.Completion:
+		c.completed(m)
+	case protocol.CancelInvocation:
+		c.streams.cancel(m.InvocationID)
 	case protocol.Ping:
 		c.silence.arm()
 	case protocol.Close:
@@ -34,56 +45,53 @@ func (c *connection) dispatch(m *protocol.Message) bool {
 			left.cause = &Error{m.Error}
 		}
 		c.end(left)
+	case protocol.Ack:
+		c.out.acknowledge(m.SequenceID)
+	case protocol.Sequence:
+		if c.arrivals == nil {
+			break
+		}
+		if err := c.arrivals.sequence(m.SequenceID); err != nil {
+			c.end(c.broken(err))
+		}
 	}
-	// Completions, stream items and cancellations concern nothing that this
-	// connection has open; Acks and Sequences mean something only on one that
-	// can be resumed. All of them are ignored, as are messages of types that
-	// are not known (protocol §6.3).
+	// Messages of types that are not known are ignored (protocol §6.3).
 	return true
 }
 
 // invocation is one whose method and arguments are known.
 type invocation struct {
-	id     string // empty: nobody waits for an answer
-	method *method
-	in     []reflect.Value // with room for the hub, and for the context if it takes one
+	id      string // empty: nobody waits for an answer
+	method  *method
+	in      []reflect.Value // with room for the hub, and for the context if it takes one
+	uploads []*upload
 }
 
-// invoke runs a hub method on this goroutine. It returns false when another
-// one has taken over reading in the meantime.
+// invoke runs a hub method: one that streams on a goroutine of its own, any
+// other when there is a slot for it (protocol §8.2). It returns false when
+// another goroutine has taken over reading in the meantime.
 func (c *connection) invoke(m *protocol.Message) bool {
 	inv, refused := c.bind(m)
 	if refused != "" {
 		c.complete(failed(m.InvocationID, refused))
 		return true
 	}
+	if inv.method.concurrent() {
+		c.beginStreams(inv, m.StreamIDs)
+		return true
+	}
 	if !c.takeSlot() {
 		return true
 	}
-	return c.inline(func() { c.run(inv) })
-}
-
-// greet runs OnConnected. It holds the slot of the client's invocations, which
-// therefore wait for it. It returns false when another goroutine has taken
-// over reading in the meantime.
-func (c *connection) greet() bool {
-	c.slots <- struct{}{} // free: nothing has been dispatched yet
-	c.welcome.Lock()
-	defer c.welcome.Unlock()
-	c.refused = true // until the opposite is shown
-	return c.inline(func() {
-		err := errGoexit
-		defer func() {
-			if c.refused {
-				failed := c.broken(err)
-				failed.allowReconnect = false
-				c.end(failed)
-			}
-		}()
-		if err = c.onConnected(); err == nil {
-			c.refused = false
-		}
-	})
+	running := &call{connection: c, holdsSlot: true}
+	if cap(c.slots) > 1 {
+		c.server.spawn(func() {
+			defer running.freeSlot()
+			c.run(running, inv)
+		})
+		return true
+	}
+	return c.inline(running, func() { c.run(running, inv) })
 }
 
 // bind finds the method that an invocation names and decodes its arguments, or
@@ -93,57 +101,73 @@ func (c *connection) bind(m *protocol.Message) (invocation, string) {
 	if found == nil {
 		return invocation{}, errorText(fmt.Sprintf(cannotInvoke, m.Target), &Error{"Method does not exist."}, false)
 	}
-	in, err := c.arguments(found, m)
+	in, uploads, err := c.arguments(found, m)
 	if err != nil {
 		return invocation{}, errorText(fmt.Sprintf(cannotInvoke, found.name), err, c.server.options.DetailedErrors)
 	}
-	if m.Type == protocol.StreamInvocation {
-		return invocation{}, fmt.Sprintf(notStreaming, found.name)
+	inv := invocation{id: m.InvocationID, method: found, in: in, uploads: uploads}
+	streaming := m.Type == protocol.StreamInvocation
+	switch {
+	case found.require != nil && !found.require(c.user):
+		return inv, fmt.Sprintf(unauthorized, found.name)
+	case streaming && !found.streams:
+		return inv, fmt.Sprintf(notStreaming, found.name)
+	case !streaming && found.streams:
+		return inv, fmt.Sprintf(isStreaming, found.name)
+	case len(m.StreamIDs) != found.uploads:
+		return inv, errorText(fmt.Sprintf(invocationFails, found.name),
+			&Error{fmt.Sprintf("Client sent %d stream(s), Hub method expects %d.", len(m.StreamIDs), found.uploads)}, false)
 	}
-	if n := len(m.StreamIDs); n > 0 {
-		return invocation{}, errorText(fmt.Sprintf(invocationFails, found.name),
-			&Error{fmt.Sprintf("Client sent %d stream(s), Hub method expects 0.", n)}, false)
-	}
-	return invocation{m.InvocationID, found, in}, ""
+	return inv, ""
 }
 
-func (c *connection) arguments(called *method, m *protocol.Message) (in []reflect.Value, err error) {
+// arguments decodes what a client has sent for a method's parameters. Those that
+// are upload streams are not among the arguments.
+func (c *connection) arguments(called *method, m *protocol.Message) (in []reflect.Value, uploads []*upload, err error) {
 	defer c.recoverInto(&err, called.name)
 	if m.BindError != nil {
-		return nil, m.BindError
+		return nil, nil, m.BindError
 	}
 	raw := m.Arguments
-	if len(raw) != len(called.takes) {
-		return nil, &protocol.Error{Type: "InvalidDataException",
-			Message: fmt.Sprintf("Invocation provides %d argument(s) but target expects %d.", len(raw), len(called.takes))}
+	if wanted := len(called.takes) - called.uploads; len(raw) != wanted {
+		return nil, nil, &protocol.Error{Type: "InvalidDataException",
+			Message: fmt.Sprintf("Invocation provides %d argument(s) but target expects %d.", len(raw), wanted)}
 	}
-	in = make([]reflect.Value, called.first, called.first+len(raw))
-	for i, t := range called.takes {
-		v := reflect.New(t)
-		if err := c.protocol.Unmarshal(raw[i], v.Interface()); err != nil {
-			return nil, &protocol.Error{Type: "InvalidDataException",
+	in = make([]reflect.Value, called.first, called.first+len(called.takes))
+	for _, p := range called.takes {
+		if p.item != nil {
+			u := newUpload(p, c.server.options.StreamBufferCapacity)
+			uploads, in = append(uploads, u), append(in, u.parameter())
+			continue
+		}
+		v := reflect.New(p.typ)
+		if err := c.protocol.Unmarshal(raw[0], v.Interface()); err != nil {
+			return nil, nil, &protocol.Error{Type: "InvalidDataException",
 				Message: "Error binding arguments. Make sure that the types of the provided values match the types of the hub method being invoked."}
 		}
-		in = append(in, v.Elem())
+		in, raw = append(in, v.Elem()), raw[1:]
 	}
-	return in, nil
+	return in, uploads, nil
 }
 
 // run calls the hub method and sends the completion that answers it.
-func (c *connection) run(inv invocation) {
+func (c *connection) run(running *call, inv invocation) {
 	returned := false
 	defer func() {
 		if !returned { // the method has called runtime.Goexit
 			c.complete(failed(inv.id, fmt.Sprintf(invocationFails, inv.method.name)))
 		}
 	}()
-	value, err := c.callHub(inv)
+	value, err := c.callHub(c.ctx, running, inv)
 	returned = true
+	if err == nil {
+		err = uploadFailure(inv.uploads)
+	}
 	if err == nil {
 		err = c.complete(&protocol.Message{Type: protocol.Completion, InvocationID: inv.id, HasResult: true, Value: value})
 	}
 	if err != nil {
-		c.complete(failed(inv.id, c.failure(inv.method.name, err)))
+		c.complete(failed(inv.id, c.failure(invocationFails, inv.method.name, err)))
 	}
 }
 
@@ -152,11 +176,15 @@ func failed(invocationID, why string) *protocol.Message {
 }
 
 // failure logs what went wrong in a hub method, unless the hub meant the
-// caller to see it or it is logged already, and returns what the caller is told.
-func (c *connection) failure(name string, err error) (text string) {
+// caller to see it or it is logged already, and returns what the caller is
+// told: base with the method's name, if it takes one, and perhaps more.
+func (c *connection) failure(base, name string, err error) (text string) {
+	if strings.Contains(base, "%s") {
+		base = fmt.Sprintf(base, name)
+	}
 	defer func() {
 		if recover() != nil { // by the error's own methods
-			text = fmt.Sprintf(invocationFails, name)
+			text = base
 		}
 	}()
 	var shown *Error
@@ -164,16 +192,52 @@ func (c *connection) failure(name string, err error) (text string) {
 	if !errors.As(err, &shown) && !errors.As(err, &thrown) {
 		level.Error(c.server.logger).Log("msg", "hub method failed", "method", name, "connection", c.ID(), "err", fmt.Sprint(err))
 	}
-	return errorText(fmt.Sprintf(invocationFails, name), err, c.server.options.DetailedErrors)
+	return errorText(base, err, c.server.options.DetailedErrors)
 }
 
-// callHub runs a hub method on a hub of its own. A panic is an error like any
-// other.
-func (c *connection) callHub(inv invocation) (value any, err error) {
+// callHub runs a hub method, and the filters around it, on a hub of its own. A
+// panic is an error like any other.
+func (c *connection) callHub(ctx context.Context, running *call, inv invocation) (value any, err error) {
 	defer c.recoverInto(&err, inv.method.name)
-	inv.in[0] = reflect.ValueOf(c.hub())
+	hub := running.hub()
+	inv.in[0] = reflect.ValueOf(hub)
+	if len(c.server.options.Filters) == 0 {
+		return inv.call(ctx)
+	}
+	seen := &Invocation{Hub: hub, Method: inv.method.name, Arguments: make([]any, len(inv.method.takes))}
+	for i := range seen.Arguments {
+		seen.Arguments[i] = inv.in[inv.method.first+i].Interface()
+	}
+	return invokeThrough(ctx, c.server.options.Filters, seen, func(ctx context.Context) (any, error) {
+		if err := inv.replace(seen.Arguments); err != nil {
+			return nil, err
+		}
+		return inv.call(ctx)
+	})
+}
+
+// replace takes over what filters have made of the arguments.
+func (inv *invocation) replace(arguments []any) error {
+	if len(arguments) != len(inv.method.takes) {
+		return fmt.Errorf("a filter has left %d arguments of the %d that the method takes", len(arguments), len(inv.method.takes))
+	}
+	for i, p := range inv.method.takes {
+		v := reflect.ValueOf(arguments[i])
+		if !v.IsValid() {
+			v = reflect.Zero(p.typ)
+		}
+		if !v.Type().AssignableTo(p.typ) {
+			return fmt.Errorf("a filter has made argument %d a %v where the method takes a %v", i+1, v.Type(), p.typ)
+		}
+		inv.in[inv.method.first+i] = v
+	}
+	return nil
+}
+
+// call calls the method and returns its result: an array if there are several.
+func (inv *invocation) call(ctx context.Context) (any, error) {
 	if inv.method.first > 1 {
-		inv.in[1] = reflect.ValueOf(c.ctx)
+		inv.in[1] = reflect.ValueOf(ctx)
 	}
 	out := inv.method.code.Call(inv.in)
 	if inv.method.fails {
@@ -208,48 +272,4 @@ func (c *connection) complete(answer *protocol.Message) (err error) {
 	}
 	c.Deliver(record)
 	return nil
-}
-
-// hub makes a hub for one use.
-func (c *connection) hub() signalr.HubInterface {
-	hub := c.server.newHub()
-	hub.Initialize(hubContext{c})
-	return hub
-}
-
-func (c *connection) onConnected() (err error) {
-	defer c.recoverInto(&err, "OnConnected")
-	c.hub().OnConnected(c.ID())
-	return nil
-}
-
-// onDisconnected tells the hub. Nobody but the log hears of a failure.
-func (c *connection) onDisconnected() {
-	var err error
-	defer c.recoverInto(&err, "OnDisconnected")
-	c.hub().OnDisconnected(c.ID())
-}
-
-var errGoexit = errors.New("the hub has called runtime.Goexit")
-
-// recoverInto turns a panic of hub code into an error and logs where it
-// happened. It is deferred.
-func (c *connection) recoverInto(err *error, where string) {
-	thrown := recover()
-	if thrown == nil {
-		return
-	}
-	*err = panicError{thrown}
-	level.Error(c.server.logger).Log("msg", "hub panicked", "where", where, "connection", c.ID(), "err", *err, "stack", string(debug.Stack()))
-}
-
-// panicError is what a panic threw, as an error.
-type panicError struct{ thrown any }
-
-// Error does not rely on the methods of what was thrown: fmt survives them.
-func (e panicError) Error() string { return fmt.Sprint(e.thrown) }
-
-func (e panicError) Unwrap() error {
-	err, _ := e.thrown.(error)
-	return err
 }

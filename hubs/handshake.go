@@ -20,7 +20,7 @@ func (r refusal) Error() string { return string(r) }
 // returned misses nothing that is sent from then on. When handshake returns
 // false, the connection is closed.
 func (c *connection) handshake() bool {
-	chosen, err := c.readHandshake()
+	chosen, version, err := c.readHandshake()
 	var refused refusal
 	switch {
 	case errors.As(err, &refused):
@@ -37,6 +37,7 @@ func (c *connection) handshake() bool {
 		return c.discard(transport.CloseInternalError)
 	}
 	// From here on an end has its Close message, which waits for the answer.
+	c.allowResume(version)
 	c.phase.Store(phaseConnected)
 	if err := c.transport.Send(protocol.AppendHandshakeResponse(nil, "")); err != nil {
 		c.server.backplane.Disconnect(c)
@@ -66,36 +67,36 @@ func (c *connection) discard(status transport.CloseStatus) bool {
 }
 
 // readHandshake waits for the client's request and returns the protocol that
-// both speak. An error that is no refusal means that the client is gone.
-func (c *connection) readHandshake() (protocol.Protocol, error) {
+// both speak, and its version. An error that is no refusal means that the client is gone.
+func (c *connection) readHandshake() (_ protocol.Protocol, version int, _ error) {
 	for {
 		in, err := c.transport.Receive(c.in)
 		c.in = in
 		if err != nil && c.phase.Load() == phaseExpired {
-			return nil, refusal(protocol.HandshakeCanceled)
+			return nil, 0, refusal(protocol.HandshakeCanceled)
 		}
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		record, n, err := protocol.NextTextRecord(c.in, c.server.options.MaximumReceiveMessageSize)
 		if err != nil {
-			return nil, refusal(protocol.HandshakeCanceled)
+			return nil, 0, refusal(protocol.HandshakeCanceled)
 		}
 		if n == 0 {
 			continue
 		}
 		if !c.phase.CompareAndSwap(phaseHandshake, phaseConnecting) {
-			return nil, refusal(protocol.HandshakeCanceled) // the time was up first
+			return nil, 0, refusal(protocol.HandshakeCanceled) // the time was up first
 		}
 		request, err := protocol.ParseHandshake(record)
 		if err != nil {
-			return nil, refusal(errorText(protocol.HandshakeFailed, err, c.server.options.DetailedErrors))
+			return nil, 0, refusal(errorText(protocol.HandshakeFailed, err, c.server.options.DetailedErrors))
 		}
 		c.in = c.in[n:]
 		chosen, err := request.Choose(c.server.options.Protocols, c.transport.Binary())
 		if err != nil {
-			return nil, refusal(err.Error())
+			return nil, 0, refusal(err.Error())
 		}
-		return chosen, nil
+		return chosen, request.Version, nil
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+
+	"signalrd/hubs/auth"
 )
 
 var errHandshakeTimeout = errors.New("no handshake within the time allowed")
@@ -34,12 +36,20 @@ func (c *connection) onBeat() {
 			c.end(ending{cause: errHandshakeTimeout, farewell: flushOnly})
 		}
 	case phaseConnected:
-		if c.turn.beat() {
-			c.handOver()
-		}
 		if c.silence.exceeds(c.server.options.ClientTimeout, age) {
 			c.end(c.broken(errSilentClient))
 			return
+		}
+		if c.expires && auth.UserOf(c.transport.Request().Context()).Expired(time.Now()) {
+			c.end(ending{cause: errExpired, allowReconnect: true})
+			return
+		}
+		if c.arrivals != nil {
+			c.acknowledge()
+			if c.out.stuck() {
+				c.end(c.broken(errUnacknowledged))
+				return
+			}
 		}
 		if !c.transport.InherentKeepAlive() && age-time.Duration(c.pingedAt.Load()) >= c.server.options.KeepAliveInterval {
 			c.pingedAt.Store(int64(age))

@@ -18,36 +18,36 @@ import (
 // into Items, or into what the hub's factory gives each instance.
 type Hub struct {
 	signalr.Hub
-	conn *connection
+	call *call
 }
 
 // Initialize is called by the server before it uses a hub.
 func (h *Hub) Initialize(ctx signalr.HubContext) {
 	h.Hub.Initialize(ctx)
 	if c, ok := ctx.(hubContext); ok {
-		h.conn = c.connection
+		h.call = c.call
 	}
 }
 
 // Clients addresses the connections of this hub.
-func (h *Hub) Clients() Clients { return h.connection().clients() }
+func (h *Hub) Clients() Clients { return h.running().clients() }
 
 // Groups changes who is in which group.
-func (h *Hub) Groups() Groups { return Groups{h.connection().server.backplane} }
+func (h *Hub) Groups() Groups { return Groups{h.running().connection.server.backplane} }
 
 // User is who is calling, nil if not signed in. It stays the same as long as
 // the connection.
-func (h *Hub) User() *auth.User { return h.connection().user }
+func (h *Hub) User() *auth.User { return h.running().connection.user }
 
 // Request is the HTTP request that opened the connection: its path, query and
 // headers. Its body is gone.
-func (h *Hub) Request() *http.Request { return h.connection().transport.Request() }
+func (h *Hub) Request() *http.Request { return h.running().connection.request }
 
-func (h *Hub) connection() *connection {
-	if h.conn == nil {
+func (h *Hub) running() *call {
+	if h.call == nil {
 		panic("hubs: this hub embeds hubs.Hub and runs only in a server made by hubs.NewServer; to run in another, embed signalr.Hub")
 	}
-	return h.conn
+	return h.call
 }
 
 // ofThisPackage tells hub types that embed Hub from those that embed signalr.Hub.

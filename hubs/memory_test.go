@@ -76,6 +76,7 @@ func (m *memory) Receive(buf []byte) ([]byte, error) {
 		case len(m.in) > 0:
 			buf = append(buf, m.in...)
 			m.in = nil
+			m.changed.Broadcast()
 			return buf, nil
 		case m.eof:
 			return buf, io.EOF
@@ -189,7 +190,7 @@ func (m *memory) expectClosed(t *testing.T, status transport.CloseStatus) {
 
 // start serves a connection as the transport does.
 func (m *memory) start(s *Server) *memory {
-	go newConnection(s, m).serve()
+	go newConnection(s, m, false).serve()
 	return m
 }
 

@@ -25,8 +25,8 @@ type (
 )
 
 func (*withVariadic) All(names ...string)               {}
-func (*withChannel) Upload(items <-chan int)            {}
-func (*withStream) Download() <-chan int                { return nil }
+func (*withChannel) Upload(items chan<- int)            {}
+func (*withStream) Download() (<-chan int, string)      { return nil, "" }
 func (*withFunc) Callback(f []func())                   {}
 func (*withInterface) Read(r io.Reader)                 {}
 func (*withTwoErrors) Errors() (error, error)           { return nil, nil }
@@ -42,8 +42,8 @@ func TestSignaturesAreCheckedAtTheStart(t *testing.T) {
 		want []string
 	}{
 		{new(withVariadic), []string{"withVariadic", "method All", "take a slice"}},
-		{new(withChannel), []string{"method Upload", "parameter 1", "<-chan int"}},
-		{new(withStream), []string{"method Download", "result 1", "<-chan int"}},
+		{new(withChannel), []string{"method Upload", "parameter 1", "chan<- int", "<-chan T"}},
+		{new(withStream), []string{"method Download", "result 1", "<-chan int", "only result"}},
 		{new(withFunc), []string{"method Callback", "parameter 1", "func()"}},
 		{new(withInterface), []string{"method Read", "io.Reader"}},
 		{new(withTwoErrors), []string{"method Errors", "result 1", "last"}},

@@ -1,12 +1,20 @@
 package hubs
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"sync"
+	"time"
+
+	"signalrd/hubs/transport"
 )
 
 // errSlowClient ends a connection whose client does not read what is sent.
 var errSlowClient = errors.New("slow client: more bytes are waiting for it than Options.QueueBytes allows")
+
+// errSealed is why nothing more is put into a box.
+var errSealed = errors.New("the connection is ending")
 
 // outbox is what waits to be written to one client. Anybody may put records
 // in and never waits; one writer at a time, running only while there is
@@ -19,17 +27,20 @@ type outbox struct {
 
 	mu      sync.Mutex
 	queue   [][]byte
-	spare   [][]byte // the writer's emptied queue, for reuse
-	bytes   int      // in queue and in the hands of the writer
-	held    bool     // nothing is written yet
-	writing bool     // a writer runs
-	sealed  bool     // the last record is in
-	drained sync.Cond
+	spare   [][]byte  // the writer's emptied queue, for reuse
+	control [][]byte  // goes out ahead of the queue; used with a replay only
+	last    []byte    // goes out behind the queue; used with a replay only
+	replay  *replay   // nil: what is sent is forgotten
+	bytes   int       // in queue and in the hands of the writer
+	held    bool      // nothing is written yet
+	writing bool      // a writer runs
+	sealed  bool      // the last record is in
+	changed sync.Cond // something has been written, or no more will be put in
 }
 
 func (o *outbox) init(limit int, spawn func(func()), send func([]byte) error, fail func(error)) {
 	o.limit, o.spawn, o.send, o.fail = limit, spawn, send, fail
-	o.drained.L = &o.mu
+	o.changed.L = &o.mu
 	o.held = true
 }
 
@@ -60,18 +71,20 @@ func (o *outbox) put(record []byte) error {
 	}
 	if o.bytes > 0 && o.bytes+len(record) > o.limit {
 		o.sealed = true
+		o.changed.Broadcast()
 		return errSlowClient
 	}
 	o.append(record)
 	return nil
 }
 
-// putIfIdle appends a record unless others are being written.
+// putIfIdle appends a record that does not count unless others are being
+// written.
 func (o *outbox) putIfIdle(record []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.sealed && !o.held && !o.writing {
-		o.append(record)
+		o.appendUncounted(record)
 	}
 }
 
@@ -83,9 +96,36 @@ func (o *outbox) seal(last []byte) {
 		return
 	}
 	o.sealed = true
-	if last != nil {
+	o.changed.Broadcast()
+	switch {
+	case o.replay != nil:
+		o.last = last
+		o.wake()
+	case last != nil:
 		o.append(last)
 	}
+}
+
+// awaitRoom waits until fewer bytes than enough wait to be written. It fails
+// when no more can be put in, or when ctx ends.
+func (o *outbox) awaitRoom(ctx context.Context, enough int) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.bytes >= enough {
+		stop := context.AfterFunc(ctx, func() {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			o.changed.Broadcast()
+		})
+		defer stop()
+	}
+	for o.bytes >= enough && !o.sealed && ctx.Err() == nil {
+		o.changed.Wait()
+	}
+	if o.sealed {
+		return errSealed
+	}
+	return ctx.Err()
 }
 
 // drain waits until everything is written or has failed.
@@ -93,7 +133,7 @@ func (o *outbox) drain() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for o.writing {
-		o.drained.Wait()
+		o.changed.Wait()
 	}
 }
 
@@ -103,38 +143,98 @@ func (o *outbox) append(record []byte) {
 	o.wake()
 }
 
+// appendUncounted adds a record that is not kept for replay.
+func (o *outbox) appendUncounted(record []byte) {
+	if o.replay == nil {
+		o.append(record)
+		return
+	}
+	o.control = append(o.control, record)
+	o.wake()
+}
+
 func (o *outbox) wake() {
-	if !o.held && !o.writing && len(o.queue) > 0 {
+	if !o.held && !o.writing && o.ready() {
 		o.writing = true
 		o.spawn(o.write)
 	}
 }
 
-// write sends what is in the box until it is empty.
+// ready says whether there is something that may be written now.
+func (o *outbox) ready() bool {
+	if o.replay == nil {
+		return len(o.queue) > 0
+	}
+	if len(o.control) > 0 || o.last != nil || o.sealed && len(o.queue) > 0 {
+		return true
+	}
+	return o.replay.fits(o.queue[:min(1, len(o.queue))]) > 0
+}
+
+// take removes what may be written now. size is what it counts for in bytes.
+func (o *outbox) take() (batch [][]byte, size int) {
+	if o.replay == nil {
+		batch, size = o.queue, o.bytes
+		o.queue, o.spare = o.spare, nil
+		return batch, size
+	}
+	n := len(o.queue)
+	if !o.sealed { // else nothing will ever be acknowledged
+		n = o.replay.fits(o.queue)
+	}
+	o.replay.sent(o.queue[:n])
+	for _, record := range o.queue[:n] {
+		size += len(record)
+	}
+	batch = append(o.control, o.queue[:n]...)
+	o.queue, o.control = slices.Delete(o.queue, 0, n), nil
+	if o.last != nil {
+		batch, o.last = append(batch, o.last), nil
+	}
+	return batch, size
+}
+
+// write sends what is in the box until nothing more may be sent. A client that
+// is away gets it when it is back.
 func (o *outbox) write() {
 	o.mu.Lock()
-	for len(o.queue) > 0 {
-		batch, size := o.queue, o.bytes
-		o.queue, o.spare = o.spare, nil
+	for !o.held && o.ready() {
+		batch, size := o.take()
 		o.mu.Unlock()
 
 		err := o.sendAll(batch)
 
 		o.mu.Lock()
-		clear(batch)
-		o.spare = batch[:0]
+		if o.replay == nil {
+			clear(batch)
+			o.spare = batch[:0]
+		}
 		o.bytes -= size
-		if err != nil {
-			o.queue, o.bytes, o.sealed = nil, 0, true
+		o.changed.Broadcast()
+		switch {
+		case err == nil:
+		case o.replay != nil && errors.Is(err, transport.ErrAway):
+			o.held = true
+		default:
+			o.queue, o.control, o.last, o.bytes, o.sealed = nil, nil, nil, 0, true
 			o.mu.Unlock()
 			o.fail(err)
 			o.mu.Lock()
 		}
 	}
-	o.queue, o.spare = nil, nil // an idle connection holds no memory for what it may write one day
-	o.writing = false
-	o.drained.Broadcast()
+	o.rest()
 	o.mu.Unlock()
+}
+
+// rest is the end of writing.
+func (o *outbox) rest() {
+	if len(o.queue) == 0 {
+		o.queue, o.spare = nil, nil // an idle connection holds no memory for what it may write one day
+	} else if o.replay.full.IsZero() {
+		o.replay.full = time.Now()
+	}
+	o.writing = false
+	o.changed.Broadcast()
 }
 
 // messageBytes is how much is gathered into one message; a record that is

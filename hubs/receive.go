@@ -1,6 +1,12 @@
 package hubs
 
-import "sync"
+import (
+	"errors"
+	"reflect"
+	"sync"
+
+	"signalrd/hubs/transport"
+)
 
 // A reader that waits for a running invocation to end dispatches nothing, but
 // it still has to notice that its client leaves. So it has somebody read ahead
@@ -69,7 +75,10 @@ func (c *connection) readAhead() {
 		if !a.finish(c.transport.Receive(nil)) {
 			return
 		}
-		if err := c.takeAhead(); err != nil {
+		switch err := c.takeAhead(); {
+		case errors.Is(err, transport.ErrResumed):
+			c.dropPartial()
+		case err != nil:
 			c.lost(err)
 			return
 		}
@@ -92,22 +101,32 @@ func (c *connection) takeSlot() bool {
 	case c.slots <- struct{}{}:
 		return true
 	default:
+		return c.await(reflect.SelectCase{Dir: reflect.SelectSend, Chan: reflect.ValueOf(c.slots), Send: reflect.ValueOf(struct{}{})})
 	}
+}
+
+// await waits on the reading goroutine until one of the operations has been
+// done. It returns false when the connection ends before.
+func (c *connection) await(operations ...reflect.SelectCase) bool {
+	n := len(operations)
+	cases := append(operations, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(c.ctx.Done())})
 	for {
 		c.readAhead()
-		var arrived <-chan struct{} // none while enough has been read
-		if c.ahead != nil {
-			arrived = c.ahead.ready
+		cases = cases[:n+1]
+		if c.ahead != nil { // else enough has been read
+			cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(c.ahead.ready)})
 		}
-		select {
-		case c.slots <- struct{}{}:
+		switch chosen, _, _ := reflect.Select(cases); {
+		case chosen < n:
 			return true
-		case <-c.ctx.Done():
+		case chosen == n:
 			return false
-		case <-arrived:
-			if err := c.takeAhead(); err != nil {
-				c.end(c.receiveEnding(err))
-			}
+		}
+		switch err := c.takeAhead(); {
+		case errors.Is(err, transport.ErrResumed):
+			c.dropPartial()
+		case err != nil:
+			c.end(c.receiveEnding(err))
 		}
 	}
 }

@@ -20,6 +20,14 @@
 // an [Error], and of no other error. How values travel is said of
 // [protocol.JSON] and [protocol.MessagePack].
 //
+// A method that returns a channel or an iterator streams: its items go out one
+// by one, no faster than the client takes them, until the stream ends, the client
+// cancels it or leaves; the method's context, which it should heed, ends then. An
+// iter.Seq2[T, error] can fail midway. A parameter of type <-chan T or
+// iter.Seq2[T, error] is a stream from the client; the iterator says why it
+// broke off, while a method with a channel that broke off fails as a whole.
+// Methods that stream run beside the client's other invocations.
+//
 // Hub types written for github.com/philippseith/signalr, which embed
 // signalr.Hub, work as they are.
 //
@@ -28,7 +36,6 @@
 package hubs
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -49,65 +56,6 @@ import (
 // Interface is what every hub type is; embedding Hub, or signalr.Hub, makes
 // it one.
 type Interface = signalr.HubInterface
-
-// Options are what a Server can be told. The zero value of each means its
-// default (protocol §10).
-type Options struct {
-	// Backplane delivers what hubs send. Default: a backplane.Local, which
-	// reaches the connections of this server only.
-	Backplane backplane.Backplane
-
-	// Protocols are the encodings offered to clients. Default: protocol.All.
-	// The backplane must know each.
-	Protocols []protocol.Protocol
-
-	// Logger gets what operators should know: never a token, never the
-	// content of a message. Default: nothing is logged.
-	Logger log.Logger
-
-	// DetailedErrors shows clients the texts of all errors. They may give
-	// away what an attacker can use: for development. Default: off.
-	DetailedErrors bool
-
-	// MaximumReceiveMessageSize is the largest record taken from a client, in
-	// bytes. Default: 32,768. Below 0: no limit.
-	MaximumReceiveMessageSize int
-
-	// QueueBytes is how much may wait to be written to a client; a client that
-	// has more waiting is dropped. Default: 1 MiB.
-	QueueBytes int
-
-	// HandshakeTimeout is how long a client may take to shake hands. Default: 15 s.
-	HandshakeTimeout time.Duration
-
-	// KeepAliveInterval is how often a client is pinged. Default: 15 s.
-	KeepAliveInterval time.Duration
-
-	// ClientTimeout is how long a client that pings may be silent. Default: 30 s.
-	ClientTimeout time.Duration
-}
-
-func (o *Options) withDefaults() Options {
-	var set Options
-	if o != nil {
-		set = *o
-	}
-	if set.Protocols == nil {
-		set.Protocols = protocol.All()
-	}
-	if set.Backplane == nil {
-		set.Backplane = backplane.NewLocal(set.Protocols...)
-	}
-	if set.Logger == nil {
-		set.Logger = log.NewNopLogger()
-	}
-	set.MaximumReceiveMessageSize = cmp.Or(set.MaximumReceiveMessageSize, 32768)
-	set.QueueBytes = cmp.Or(set.QueueBytes, 1<<20)
-	set.HandshakeTimeout = cmp.Or(set.HandshakeTimeout, 15*time.Second)
-	set.KeepAliveInterval = cmp.Or(set.KeepAliveInterval, 15*time.Second)
-	set.ClientTimeout = cmp.Or(set.ClientTimeout, 30*time.Second)
-	return set
-}
 
 // Server serves one type of hub, on any number of paths. Its methods are safe
 // for concurrent use.
@@ -139,11 +87,12 @@ func NewServer(newHub func() Interface, options *Options) (*Server, error) {
 	if t == nil || t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct {
 		return nil, fmt.Errorf("hub %v: a hub is a pointer to a struct that embeds hubs.Hub", t)
 	}
-	table, err := methodsOf(t)
+	set := options.withDefaults()
+	table, err := methodsOf(t, set.Methods)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{newHub: newHub, methods: table, options: options.withDefaults(), tokens: transport.NewConnections(), stopped: make(chan struct{}), connections: map[*connection]struct{}{}}
+	s := &Server{newHub: newHub, methods: table, options: set, tokens: transport.NewConnections(), stopped: make(chan struct{}), connections: map[*connection]struct{}{}}
 	s.backplane, s.logger = s.options.Backplane, s.options.Logger
 	s.beat = s.options.beat()
 	if s.pings, err = pingRecords(s.options.Protocols); err != nil {
@@ -172,18 +121,6 @@ func pingRecords(protocols []protocol.Protocol) (map[string][]byte, error) {
 	return records, nil
 }
 
-// Endpoint says how a hub is offered on one path. The zero value offers it to
-// pages of its own origin and to anonymous callers.
-type Endpoint struct {
-	// Authenticate finds out who calls. Default: everybody is anonymous.
-	Authenticate auth.Scheme
-
-	// Transport holds the transports and origins allowed, and times and
-	// limits. Its Logger is by default the server's, and so is its table of
-	// connections: a token is good on each of a server's paths.
-	Transport transport.Options
-}
-
 // Handler offers the hub on a path and on its negotiate sub-path. It is made
 // to be given to a transport.Mux.
 func (s *Server) Handler(endpoint *Endpoint) http.Handler {
@@ -200,11 +137,11 @@ func (s *Server) Handler(endpoint *Endpoint) http.Handler {
 	if e.Transport.Logger == nil {
 		e.Transport.Logger = s.logger
 	}
-	h := transport.New(func(t transport.Conn) { newConnection(s, t).serve() }, &e.Transport)
+	h := transport.New(func(t transport.Conn) { newConnection(s, t, e.CloseOnExpiry).serve() }, &e.Transport)
 	s.mu.Lock()
 	s.handlers = append(s.handlers, h)
 	s.mu.Unlock()
-	return transport.CORS(e.Transport.Origins, auth.Middleware(e.Authenticate, h))
+	return transport.CORS(e.Transport.Origins, auth.Middleware(e.Authenticate, auth.Require(e.Require, h)))
 }
 
 // Clients addresses the hub's connections from outside of a hub. Its Caller

@@ -1,6 +1,9 @@
 package hubs
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // A hub method runs on the goroutine that read its invocation: an idle
 // connection needs no other, and a quick method never leaves it. A method
@@ -17,15 +20,25 @@ type turn struct {
 	mu     sync.Mutex
 	ticket uint64 // of the call that runs on the reading goroutine
 	inline bool   // there is such a call
-	beats  int    // heartbeats that the call has lasted
+	relief *time.Timer
 }
 
-// begin notes that the reading goroutine starts a call.
-func (t *turn) begin() (ticket uint64) {
+// patience is how long the reading goroutine runs a call before another one
+// goes on reading. Handing over costs about as much as a quick call does.
+const patience = 10 * time.Millisecond
+
+// begin notes that the reading goroutine starts a call. When that has lasted
+// for long, relieve is called.
+func (t *turn) begin(relieve func()) (ticket uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ticket++
-	t.inline, t.beats = true, 0
+	t.inline = true
+	if t.relief == nil {
+		t.relief = time.AfterFunc(patience, relieve)
+	} else {
+		t.relief.Reset(patience)
+	}
 	return t.ticket
 }
 
@@ -37,6 +50,7 @@ func (t *turn) finish(ticket uint64) bool {
 		return false
 	}
 	t.inline = false
+	t.relief.Stop()
 	return true
 }
 
@@ -49,22 +63,13 @@ func (t *turn) take() bool {
 	return taken
 }
 
-// beat tells whether an inline call has lasted for a whole heartbeat.
-func (t *turn) beat() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.beats++
-	return t.inline && t.beats > 1
-}
-
-// inline runs f, which may take long, on the reading goroutine. The slot that
-// it runs in is taken, and free afterwards. inline returns false when another
-// goroutine reads by then.
-func (c *connection) inline(f func()) (reading bool) {
-	ticket := c.turn.begin()
+// inline runs f, which may take long, on the reading goroutine. inline
+// returns false when another goroutine reads by then.
+func (c *connection) inline(running *call, f func()) (reading bool) {
+	ticket := c.turn.begin(c.handOver)
 	returned := false
 	defer func() {
-		<-c.slots
+		running.freeSlot()
 		if !returned { // f has called runtime.Goexit, and this goroutine is lost
 			c.handOver()
 		}

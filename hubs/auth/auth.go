@@ -10,6 +10,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // User is somebody who is signed in. A nil *User is an anonymous caller.
@@ -18,6 +19,14 @@ type User struct {
 	ID string
 	// Name is what other people are shown.
 	Name string
+	// Expires is when the token that says so is good no more. Zero: never.
+	Expires time.Time
+}
+
+// Expired says whether a user's token has expired. That of an anonymous
+// caller never does.
+func (u *User) Expired(now time.Time) bool {
+	return u != nil && !u.Expires.IsZero() && now.After(u.Expires)
 }
 
 // Scheme finds out who sends a request. It returns nil without an error for

@@ -1,0 +1,77 @@
+// Command conformance serves the hubs that the recorded behaviour of ASP.NET
+// Core was taken from: same methods, paths and flags. Whatever can be played against
+// that server can be played against this one, and the answers compared.
+//
+//	go run ./cmd/conformance --urls http://127.0.0.1:5000
+//
+// It shows what the package hubs can do, too: a method for each feature.
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/go-kit/log"
+)
+
+// flags are those of the reference server; times are in seconds.
+type flags struct {
+	URLs     string   `name:"urls" default:"http://127.0.0.1:5000" placeholder:"URL" help:"Address to serve (default: ${default})."`
+	Redis    string   `placeholder:"ADDR" help:"Redis to use as a backplane, host:port (default: none)."`
+	Notify   bool     `help:"Take notifications from the channel notify.users of that Redis."`
+	Prefix   string   `placeholder:"TEXT" help:"Put in front of the backplane's channel names."`
+	Detailed bool     `help:"Show clients the texts of all errors."`
+	Origins  []string `default:"http://localhost:3000" placeholder:"ORIGIN" help:"Origins whose pages may connect (default: ${default})."`
+
+	KeepAlive      float64 `name:"keepalive" placeholder:"SECONDS" help:"How often clients are pinged (default: 15)."`
+	ClientTimeout  float64 `name:"clienttimeout" placeholder:"SECONDS" help:"How long a client that pings may be silent (default: 30)."`
+	Handshake      float64 `placeholder:"SECONDS" help:"How long a client may take to shake hands (default: 15)."`
+	Parallel       int     `placeholder:"N" help:"Invocations of one client at once (default: 1)."`
+	StatefulBuffer int     `name:"statefulbuffer" placeholder:"BYTES" help:"Bytes that may be unacknowledged on a connection that can be resumed (default: 100,000)."`
+}
+
+func main() {
+	var f flags
+	kong.Parse(&f, kong.Name("conformance"), kong.UsageOnError())
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, &f, log.NewLogfmtLogger(log.NewSyncWriter(os.Stderr))); err != nil {
+		fmt.Fprintln(os.Stderr, "conformance:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx ends.
+func run(ctx context.Context, f *flags, logger log.Logger) error {
+	address, err := url.Parse(f.URLs)
+	if err != nil || address.Scheme != "http" || address.Host == "" {
+		return fmt.Errorf("--urls=%s: say http://host:port", f.URLs)
+	}
+	listener, err := net.Listen("tcp", address.Host)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	defer listener.Close()
+	s, err := newServer(f, logger)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
+	stopped := context.AfterFunc(ctx, func() { server.Close() })
+	defer stopped()
+	fmt.Printf("serving %s\n", listener.Addr())
+	err = server.Serve(listener)
+	s.close()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/redis/go-redis/v9"
+
+	"signalrd/backplane"
+	"signalrd/hubs"
+	"signalrd/hubs/auth"
+	"signalrd/hubs/transport"
+	"signalrd/notify"
+)
+
+// server is both hubs on all their paths.
+type server struct {
+	http.Handler
+	reference, chat *hubs.Server
+
+	bus        *backplane.Bus // nil without Redis
+	client     *redis.Client  // nil without notifications
+	running    sync.WaitGroup
+	stopNotify context.CancelFunc
+}
+
+func newServer(f *flags, logger log.Logger) (*server, error) {
+	s := &server{stopNotify: func() {}}
+	if f.Redis != "" {
+		s.bus = backplane.NewBus(&redis.Options{Addr: f.Redis}, &backplane.BusOptions{Prefix: f.Prefix, Logger: logger})
+	}
+	chat := backplane.NewLocal()
+	if err := s.addHubs(f, chat, logger); err != nil {
+		s.close()
+		return nil, err
+	}
+	if f.Redis != "" && f.Notify {
+		s.subscribe(f, chat, logger)
+	}
+	s.Handler = s.routes(f)
+	return s, nil
+}
+
+func (s *server) addHubs(f *flags, chat *backplane.Local, logger log.Logger) (err error) {
+	shared, err := s.share("Reference.ReferenceHub", backplane.NewLocal())
+	if err != nil {
+		return err
+	}
+	options := f.options(shared, logger)
+	options.Methods = methods
+	options.Filters = []hubs.Filter{refuseOnRequest}
+	if s.reference, err = hubs.NewServer(func() hubs.Interface { return new(ReferenceHub) }, options); err != nil {
+		return err
+	}
+	if shared, err = s.share("Reference.ChatHub", chat); err != nil {
+		return err
+	}
+	s.chat, err = hubs.NewServer(func() hubs.Interface { return new(ChatHub) }, f.options(shared, logger))
+	return err
+}
+
+// share puts a hub's connections on Redis, if there is one.
+func (s *server) share(hubName string, local *backplane.Local) (backplane.Backplane, error) {
+	if s.bus == nil {
+		return local, nil
+	}
+	return backplane.NewRedis(s.bus, hubName, local)
+}
+
+func (f *flags) options(shared backplane.Backplane, logger log.Logger) *hubs.Options {
+	return &hubs.Options{
+		Backplane:                   shared,
+		Logger:                      logger,
+		DetailedErrors:              f.Detailed,
+		KeepAliveInterval:           seconds(f.KeepAlive),
+		ClientTimeout:               seconds(f.ClientTimeout),
+		HandshakeTimeout:            seconds(f.Handshake),
+		MaximumParallelInvocations:  f.Parallel,
+		StatefulReconnectBufferSize: f.StatefulBuffer,
+	}
+}
+
+func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
+
+func (s *server) subscribe(f *flags, chat *backplane.Local, logger log.Logger) {
+	s.client = redis.NewClient(&redis.Options{Addr: f.Redis})
+	subscriber := notify.New(s.client, chat, &notify.Options{Logger: logger})
+	ctx, stop := context.WithCancel(context.Background())
+	s.stopNotify = stop
+	s.running.Go(func() { subscriber.Run(ctx) })
+}
+
+// routes offers the reference hub on four paths, which differ in what they allow.
+func (s *server) routes(f *flags) http.Handler {
+	other := http.NewServeMux()
+	other.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok")) })
+	mux := transport.NewMux(other)
+	add := func(path string, hub *hubs.Server, require auth.Requirement, options transport.Options) {
+		options.Origins = f.Origins
+		mux.Handle(path, hub.Handler(&hubs.Endpoint{Authenticate: byName{}, Require: require, Transport: options}))
+	}
+	add("/chathub", s.chat, nil, transport.Options{})
+	add("/reference", s.reference, nil, transport.Options{})
+	add("/reference-nows", s.reference, nil, transport.Options{Transports: transport.ServerSentEvents | transport.LongPolling})
+	add("/reference-lp", s.reference, nil, transport.Options{Transports: transport.LongPolling, PollTimeout: 2 * time.Second})
+	add("/reference-authorized", s.reference, auth.SignedIn, transport.Options{})
+	return mux
+}
+
+// close ends everything; newServer may have stopped halfway.
+func (s *server) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	var err error
+	for _, hub := range []*hubs.Server{s.reference, s.chat} {
+		if hub != nil {
+			err = errors.Join(err, hub.Shutdown(ctx))
+		}
+	}
+	s.stopNotify()
+	s.running.Wait()
+	if s.bus != nil {
+		err = errors.Join(err, s.bus.Close())
+	}
+	if s.client != nil {
+		err = errors.Join(err, s.client.Close())
+	}
+	return err
+}
+
+// byName takes the token for the user's name, but for "bad", which is none.
+type byName struct{}
+
+func (byName) Authenticate(r *http.Request) (*auth.User, error) {
+	name := auth.Token(r)
+	if name == "" || name == "bad" {
+		return nil, nil
+	}
+	return &auth.User{ID: name, Name: name}, nil
+}

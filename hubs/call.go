@@ -1,0 +1,127 @@
+package hubs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+
+	"github.com/go-kit/log/level"
+	"github.com/philippseith/signalr"
+)
+
+// call is a hub at work: a method, OnConnected or OnDisconnected runs on it.
+type call struct {
+	connection *connection
+	holdsSlot  bool
+	connecting bool // it is OnConnected
+	freed      sync.Once
+}
+
+// hub makes the hub that a call is for.
+func (k *call) hub() signalr.HubInterface {
+	hub := k.connection.server.newHub()
+	hub.Initialize(hubContext{k.connection, k})
+	return hub
+}
+
+// freeSlot lets another invocation of the client run, unless that has been
+// done before.
+func (k *call) freeSlot() {
+	if k.holdsSlot {
+		k.freed.Do(func() { <-k.connection.slots })
+	}
+}
+
+// greet runs OnConnected. It holds all the slots of the client's invocations,
+// and so does the client's first message have to wait. It returns false when
+// another goroutine has taken over reading in the meantime.
+func (c *connection) greet() bool {
+	for range cap(c.slots) {
+		c.slots <- struct{}{} // free: nothing has been dispatched yet
+	}
+	c.welcome.Lock()
+	defer c.welcome.Unlock()
+	c.refused = true // until the opposite is shown
+	running := &call{connection: c, connecting: true}
+	return c.inline(running, func() {
+		err := errGoexit
+		defer func() {
+			if c.refused {
+				failed := c.broken(err)
+				failed.allowReconnect = false
+				c.end(failed)
+			}
+			c.welcomed.Store(true)
+			for range cap(c.slots) {
+				<-c.slots
+			}
+		}()
+		if err = c.onConnected(running); err == nil {
+			c.refused = false
+		}
+	})
+}
+
+// awaitWelcome waits until OnConnected, which runs on another goroutine, is
+// through. It returns false when the connection ends before.
+func (c *connection) awaitWelcome() bool {
+	if c.welcomed.Load() {
+		return true
+	}
+	if !c.takeSlot() {
+		return false
+	}
+	<-c.slots
+	return true
+}
+
+func (c *connection) onConnected(running *call) (err error) {
+	defer c.recoverInto(&err, "OnConnected")
+	hub := running.hub()
+	return passThrough(c.ctx, c.server.options.Filters, func(f Filter) around { return f.Connect }, hub, func(context.Context) error {
+		hub.OnConnected(c.ID())
+		return nil
+	})
+}
+
+// onDisconnected tells the hub. Nobody but the log hears of a failure.
+func (c *connection) onDisconnected() {
+	var err error
+	defer func() {
+		if err != nil && !errors.As(err, new(panicError)) { // which is logged already
+			level.Error(c.server.logger).Log("msg", "OnDisconnected failed", "connection", c.ID(), "err", err)
+		}
+	}()
+	defer c.recoverInto(&err, "OnDisconnected")
+	hub := (&call{connection: c}).hub()
+	err = passThrough(c.ctx, c.server.options.Filters, func(f Filter) around { return f.Disconnect }, hub, func(context.Context) error {
+		hub.OnDisconnected(c.ID())
+		return nil
+	})
+}
+
+var errGoexit = errors.New("the hub has called runtime.Goexit")
+
+// recoverInto turns a panic of hub code into an error and logs where it
+// happened. It is deferred.
+func (c *connection) recoverInto(err *error, where string) {
+	thrown := recover()
+	if thrown == nil {
+		return
+	}
+	*err = panicError{thrown}
+	level.Error(c.server.logger).Log("msg", "hub panicked", "where", where, "connection", c.ID(), "err", *err, "stack", string(debug.Stack()))
+}
+
+// panicError is what a panic threw, as an error.
+type panicError struct{ thrown any }
+
+// Error does not rely on the methods of what was thrown: fmt survives them.
+func (e panicError) Error() string { return fmt.Sprint(e.thrown) }
+
+func (e panicError) Unwrap() error {
+	err, _ := e.thrown.(error)
+	return err
+}
