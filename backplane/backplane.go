@@ -11,6 +11,9 @@
 //	                                                       │ to every server with a receiver
 //	connection ← Deliver ← Local.deliver ← envelope ←──────┘
 //
+// [Backplane.Invoke] asks a single connection, which may be another server's, and
+// what its client answers finds its way back to whoever asked.
+//
 // The wire is that of ASP.NET Core's Microsoft.AspNetCore.SignalR.StackExchangeRedis,
 // byte for byte, so that servers written in Go and in C# form one farm.
 package backplane
@@ -67,4 +70,23 @@ type Backplane interface {
 	// with several servers. When an argument cannot be encoded, that is the
 	// error and nobody receives anything.
 	Send(ctx context.Context, to Target, method string, args ...any) error
+
+	// Invoke invokes a client method on one connection of this or another server
+	// and waits for what that client answers: without a limit of its own, until
+	// ctx ends (protocol §8.7). It fails
+	//   - if there is no such connection, with an error whose ExceptionType is
+	//     IOException;
+	//   - if a connection of this server leaves before it answers, likewise. For
+	//     one of another server that is no error but an Answer with one;
+	//   - with the error of ctx. The client is not told, and what it answers
+	//     after that is dropped;
+	//   - if an argument cannot be encoded. Then nothing is sent.
+	Invoke(ctx context.Context, connectionID, method string, args ...any) (Answer, error)
+
+	// Complete hands in what a client of this server has answered: m is the
+	// Completion that c sent; its Raw values are only good during the call. It
+	// waits for nothing. known is false when nobody waits for it: then it is to
+	// be ignored. An error means that c answered what another connection was
+	// asked: c must be ended with it, while the other may still answer.
+	Complete(c Connection, m *protocol.Message) (known bool, err error)
 }

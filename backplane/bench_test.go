@@ -3,6 +3,7 @@ package backplane
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -140,4 +141,55 @@ func BenchmarkRedisFanOut(b *testing.B) {
 	})
 	eventually(b, "everything arrives", func() bool { return delivered.Load() == int64(b.N)*crowd })
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(delivered.Load()), "ns/delivery")
+}
+
+// asking is a Connection whose client answers each question at once.
+type asking struct {
+	counter
+	questions chan string // invocation ids
+}
+
+func (a *asking) Deliver(record []byte) {
+	id, _, _, err := describe(record)
+	if err != nil {
+		panic(err)
+	}
+	a.questions <- id
+}
+
+// answerAll answers until there are no more questions.
+func (a *asking) answerAll(b *testing.B, server Backplane) {
+	for id := range a.questions {
+		m := protocol.Message{Type: protocol.Completion, InvocationID: id, HasResult: true, Payload: protocol.Raw(`"r"`)}
+		if known, err := server.Complete(a, &m); !known || err != nil {
+			b.Errorf("known %t, %v", known, err)
+		}
+	}
+}
+
+// One that asks and waits for the answer, on the same server and on another.
+func BenchmarkInvoke(b *testing.B) {
+	addr := peers.Redis(b).Addr()
+	local, one, two := NewLocal(), newServer(b, addr, nil).Redis, newServer(b, addr, nil).Redis
+	for name, servers := range map[string][2]Backplane{
+		"local": {local, local}, "redis, same server": {one, one}, "redis, another server": {one, two},
+	} {
+		b.Run(name, func(b *testing.B) {
+			a := &asking{counter{"c", nil}, make(chan string, 1)}
+			if err := servers[1].Connect(context.Background(), a); err != nil {
+				b.Fatal(err)
+			}
+			var answering sync.WaitGroup
+			answering.Go(func() { a.answerAll(b, servers[1]) })
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := servers[0].Invoke(context.Background(), "c", "Ask", "q?"); err != nil {
+					b.Fatal(err)
+				}
+			}
+			close(a.questions)
+			answering.Wait()
+			servers[1].Disconnect(a)
+		})
+	}
 }

@@ -18,6 +18,7 @@ const (
 	connectionChannel                    // invocations
 	groupChannel
 	userChannel
+	leftChannel // the channel of a connection that has gone, until Redis knows
 )
 
 // channels names the channels of one hub. The bus puts its prefix in front.

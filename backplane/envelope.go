@@ -11,6 +11,7 @@ import (
 //	invocation     [ excluded ids, { protocol: record }, (invocation id, return channel) ]
 //	group command  [ id, server, action, group, connection id ]
 //	ack            [ id ]
+//	completion     [ protocol, record ]
 //
 // Readers take longer arrays, integers of any width, and strings and bytes
 // for one another. What they return aliases the payload, and they allocate
@@ -70,6 +71,9 @@ func appendEnvelope(b []byte, e *envelope) []byte {
 	}
 	return b
 }
+
+// wantsResult says whether the sender waits for what the client answers.
+func (e *envelope) wantsResult() bool { return e.invocationID != "" && e.returnChannel != "" }
 
 // decodeEnvelope reads an invocation into e, reusing its slices.
 func decodeEnvelope(b []byte, e *envelope) error {
@@ -174,6 +178,26 @@ func decodeAck(b []byte) (id int32, err error) {
 		return 0, fmt.Errorf("read id: %w", err)
 	}
 	return id, nil
+}
+
+// appendCompletion appends what a client answered: the record of a Completion.
+func appendCompletion(b []byte, c labelled) []byte {
+	b = msgp.AppendArrayHeader(b, 2)
+	b = msgp.AppendString(b, c.protocol)
+	return msgp.AppendBytes(b, c.record)
+}
+
+func decodeCompletion(b []byte) (c labelled, err error) {
+	if _, b, err = readArray(b, 2, "Completion"); err != nil {
+		return c, err
+	}
+	if c.protocol, b, err = readString(b); err != nil {
+		return c, fmt.Errorf("read protocol: %w", err)
+	}
+	if c.record, _, err = readBytes(b); err != nil {
+		return c, fmt.Errorf("read record: %w", err)
+	}
+	return c, nil
 }
 
 // appendInt32 writes the shortest form, as .NET does: unsigned if not

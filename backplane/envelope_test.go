@@ -28,7 +28,8 @@ type recorded struct {
 		Action            groupAction
 		Group, Connection string
 	}
-	Ack *int32
+	Ack        *int32
+	Completion *struct{ Protocol, Record string } // record in hex
 }
 
 func reference(t testing.TB) []recorded {
@@ -77,6 +78,8 @@ func TestReferencePayloads(t *testing.T) {
 				checkCommand(t, payload, groupCommand{c.ID, c.Server, c.Action, c.Group, c.Connection})
 			case r.Ack != nil:
 				checkAck(t, payload, *r.Ack)
+			case r.Completion != nil:
+				checkCompletion(t, payload, labelled{r.Completion.Protocol, unhex(t, r.Completion.Record)})
 			default:
 				t.Fatal("the recording says nothing of what the payload means")
 			}
@@ -121,6 +124,16 @@ func checkAck(t *testing.T, payload []byte, want int32) {
 	}
 }
 
+func checkCompletion(t *testing.T, payload []byte, want labelled) {
+	t.Helper()
+	if got := appendCompletion(nil, want); !bytes.Equal(got, payload) {
+		t.Errorf("encoded %x, want %x", got, payload)
+	}
+	if got, err := decodeCompletion(payload); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("decoded %+v, %v, want %+v", got, err, want)
+	}
+}
+
 func TestIntegerWidths(t *testing.T) {
 	for want, payload := range map[int32]string{
 		7: "9107", 127: "917f", 128: "91cc80", 300: "91cd012c", 65536: "91ce00010000", -1: "91ff", -200: "91d1ff38",
@@ -161,6 +174,17 @@ func TestLenientReading(t *testing.T) {
 	}
 }
 
+func TestLenientReadingOfCompletions(t *testing.T) {
+	for name, payload := range map[string]string{
+		"str as record": "92 a16b a172", "bin as name": "92 c4016b c40172", "more elements": "93 a16b c40172 c0", "wide": "dc0002 d9016b c600000001 72",
+	} {
+		got, err := decodeCompletion(unhex(t, payload))
+		if want := (labelled{"k", []byte("r")}); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v, want %+v", name, got, err, want)
+		}
+	}
+}
+
 func TestMalformedPayloads(t *testing.T) {
 	for _, payload := range []string{
 		"", "c0", "90", "9190", "92", "9290", "92c080", "9290c0", "929180", "9290 81a16b", "9290 81a16bc405aa", "9290 8101c400",
@@ -176,6 +200,11 @@ func TestMalformedPayloads(t *testing.T) {
 	} {
 		if c, err := decodeGroupCommand(unhex(t, payload)); err == nil {
 			t.Errorf("group command %s was read as %+v", payload, c)
+		}
+	}
+	for _, payload := range []string{"", "c0", "90", "91a16b", "92", "92 01 c40172", "92 a16b", "92 a16b 01", "92 a16b c40572", "92 a16b c6ffffffff"} {
+		if c, err := decodeCompletion(unhex(t, payload)); err == nil {
+			t.Errorf("completion %s was read as %+v", payload, c)
 		}
 	}
 	for _, payload := range []string{"", "90", "91", "91a161", "91cf0000000100000000"} {
@@ -226,6 +255,11 @@ func FuzzDecode(f *testing.F) {
 		}
 		if c, err := decodeGroupCommand(payload); err == nil {
 			if again, err := decodeGroupCommand(appendGroupCommand(nil, c)); err != nil || again != c {
+				t.Fatalf("%+v became %+v, %v", c, again, err)
+			}
+		}
+		if c, err := decodeCompletion(payload); err == nil {
+			if again, err := decodeCompletion(appendCompletion(nil, c)); err != nil || again.protocol != c.protocol || !bytes.Equal(again.record, c.record) {
 				t.Fatalf("%+v became %+v, %v", c, again, err)
 			}
 		}

@@ -1,5 +1,7 @@
 package backplane
 
+import "errors"
+
 // namedError is an error that has a name of its own in ASP.NET Core.
 type namedError struct{ exception, text string }
 
@@ -19,5 +21,44 @@ var (
 	ErrClosed error = namedError{"ObjectDisposedException", "the backplane is closed"}
 
 	errEmptyGroup error = namedError{"InvalidOperationException", "Cannot send to an empty group name."}
-	errNoAnswer   error = namedError{"TaskCanceledException", "no server says that it has the connection"}
+	errNoRecord   error = namedError{"InvalidOperationException",
+		"This message was received from another server that did not have the requested protocol available."}
+	errNoAnswer error = namedError{"TaskCanceledException", "no server says that it has the connection"}
 )
+
+// noConnectionError says that there is no connection with this id.
+type noConnectionError string
+
+func (e noConnectionError) Error() string { return "Connection '" + string(e) + "' does not exist." }
+
+// ExceptionType is that of ASP.NET Core (protocol §8.7).
+func (noConnectionError) ExceptionType() string { return "IOException" }
+
+func errNoConnection(id string) error { return noConnectionError(id) }
+
+func isNoConnection(err error) bool {
+	_, ok := errors.AsType[noConnectionError](err)
+	return ok
+}
+
+// errDisconnected says that a connection left instead of answering.
+func errDisconnected(id string) error {
+	return namedError{"IOException", "Connection '" + id + "' disconnected."}
+}
+
+// errNotAsked says that a connection answered what another was asked.
+func errNotAsked(connectionID, invocationID string) error {
+	return namedError{"InvalidOperationException",
+		"Connection ID '" + connectionID + "' is not valid for invocation ID '" + invocationID + "'."}
+}
+
+// errNoResults says that a connection can be invoked, but not for a result.
+func errNoResults(connectionID string) error {
+	return namedError{"NotSupportedException",
+		"Connection '" + connectionID + "' belongs to a server without client results: send to it instead."}
+}
+
+// errAskedBefore says that two invocations have one id.
+func errAskedBefore(invocationID string) error {
+	return namedError{"InvalidOperationException", "Invocation ID '" + invocationID + "' is already in use."}
+}

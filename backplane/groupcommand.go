@@ -2,10 +2,7 @@ package backplane
 
 import (
 	"context"
-	"sync"
 	"time"
-
-	"github.com/go-kit/log/level"
 )
 
 // ask has the group of another server's connection changed, and waits for
@@ -85,68 +82,6 @@ func (r *Redis) receiveCommand(payload []byte) error {
 	if err != nil || !known {
 		return nil // for another server, or this one is closing
 	}
-	answer := pendingAck{channel: r.channels.ack(c.server), payload: appendAck(nil, c.id), after: s}
-	if !r.acks.add(answer) {
-		level.Warn(r.logger).Log("msg", "too many group commands at once: one stays unanswered", "server", c.server)
-	}
+	r.replies.add(reply{channel: r.channels.ack(c.server), payload: appendAck(nil, c.id), after: s})
 	return nil
-}
-
-// pendingAck is an answer to another server's group command.
-type pendingAck struct {
-	channel string
-	payload []byte
-	after   *subscription // to be confirmed first; nil: nothing
-}
-
-// acknowledger sends answers when the subscriptions that they vouch for stand. The
-// receiving goroutine cannot wait for them: it is the one that sees them
-// confirmed.
-type acknowledger struct {
-	// set once
-	bus     *Bus
-	pending chan pendingAck
-	ctx     context.Context
-	cancel  context.CancelFunc
-	running sync.WaitGroup
-}
-
-const maxPendingAcks = 4096
-
-func newAcknowledger(bus *Bus) *acknowledger {
-	ctx, cancel := context.WithCancel(context.Background())
-	return &acknowledger{bus: bus, pending: make(chan pendingAck, maxPendingAcks), ctx: ctx, cancel: cancel}
-}
-
-func (a *acknowledger) start() { a.running.Go(a.run) }
-
-func (a *acknowledger) stop() {
-	a.cancel()
-	a.running.Wait()
-}
-
-// add reports false if there is no room.
-func (a *acknowledger) add(p pendingAck) bool {
-	select {
-	case a.pending <- p:
-		return true
-	default:
-		return false
-	}
-}
-
-func (a *acknowledger) run() {
-	for {
-		select {
-		case p := <-a.pending:
-			if p.after != nil && a.bus.await(a.ctx, p.after) != nil {
-				return
-			}
-			if err := a.bus.publish(a.ctx, p.payload, p.channel); err != nil {
-				level.Warn(a.bus.logger).Log("msg", "a group command stays unanswered", "err", err)
-			}
-		case <-a.ctx.Done():
-			return
-		}
-	}
 }

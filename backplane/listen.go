@@ -72,8 +72,8 @@ func (b *Bus) receive(ctx context.Context, pubsub *redis.PubSub) error {
 		b.heard.Store(time.Now().UnixNano())
 		switch received := received.(type) {
 		case *redis.Message:
-			if s := b.find(received.Channel); s != nil {
-				s.receiver.receive(s.kind, s.name, []byte(received.Payload))
+			if s, kind := b.find(received.Channel); s != nil {
+				s.receiver.receive(kind, s.name, []byte(received.Payload))
 			}
 		case *redis.Subscription:
 			b.confirm(received)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"signalrd/hubs/protocol"
 )
@@ -17,6 +18,10 @@ type Local struct {
 	// set once
 	protocols []protocol.Protocol
 
+	asks       asks
+	invocation atomic.Int64 // the last id that Invoke gave
+
+	// mu is never locked while asks is.
 	mu       sync.RWMutex
 	registry registry
 }
@@ -31,6 +36,7 @@ func NewLocal(protocols ...protocol.Protocol) *Local {
 	}
 	return &Local{
 		protocols: slices.Clone(protocols),
+		asks:      newAsks(),
 		registry:  newRegistry(len(protocols)),
 	}
 }
@@ -43,7 +49,7 @@ func (l *Local) Connect(_ context.Context, c Connection) error {
 
 func (l *Local) connect(c Connection) error {
 	name := c.Protocol().Name()
-	speaks := slices.IndexFunc(l.protocols, func(p protocol.Protocol) bool { return p.Name() == name })
+	speaks := l.spoken(name)
 	if speaks < 0 {
 		return fmt.Errorf("connect %s: nothing is sent in its protocol, %q: give it to NewLocal", c.ID(), name)
 	}
@@ -55,14 +61,27 @@ func (l *Local) connect(c Connection) error {
 	return nil
 }
 
-// Disconnect makes c a receiver no more and takes it out of its groups.
+// Disconnect makes c a receiver no more and takes it out of its groups. Whoever
+// waits for an answer of c is told that it is gone.
 func (l *Local) Disconnect(c Connection) { l.disconnect(c) }
 
 // disconnect returns the groups that c was in and whether it was connected.
 func (l *Local) disconnect(c Connection) (groups []string, ok bool) {
+	groups, unanswered, ok := l.remove(c)
+	for _, a := range unanswered {
+		a.asker.failed(a.protocol, errDisconnected(a.connection))
+	}
+	return groups, ok
+}
+
+// remove also returns what c was asked and has not answered.
+func (l *Local) remove(c Connection) (groups []string, unanswered []*ask, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.registry.remove(c)
+	if groups, ok = l.registry.remove(c); !ok {
+		return nil, nil, false
+	}
+	return groups, l.asks.takeAll(c.ID()), true
 }
 
 // Join adds a connection of this server to a group.
@@ -108,11 +127,16 @@ func (l *Local) Deliver(to Target, method string, args ...any) (receivers int, e
 	if to.kind == toGroups && slices.Contains(to.names, "") {
 		return 0, errEmptyGroup
 	}
-	message, err := encode(l.protocols, l.needed(to), method, args)
+	message, err := encode(l.protocols, l.needed(to), "", method, args)
 	if err != nil {
 		return 0, err
 	}
 	return l.deliver(to, message).receivers, nil
+}
+
+// spoken is the index of a protocol, or negative if it is not spoken here.
+func (l *Local) spoken(name string) int {
+	return slices.IndexFunc(l.protocols, func(p protocol.Protocol) bool { return p.Name() == name })
 }
 
 // spokenBy is the protocol of one connection, or empty if it is not one of this

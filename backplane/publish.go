@@ -21,28 +21,48 @@ type publication struct {
 	payload []byte
 	done    chan error  // holds the one result
 	expired atomic.Bool // its sender waits no more: do not send it
+
+	receivers int64 // connections that Redis sent it to; known once it is sent
 }
 
-var errNoResult = namedError{"RedisConnectionException", "no answer in time"}
+var errNotTaken = namedError{"RedisConnectionException", "no answer in time"}
 
 // publish sends one payload to each of the channels, in order, and returns when
 // Redis has them all. It waits at most timing.send.
 func (b *Bus) publish(ctx context.Context, payload []byte, channels ...string) error {
+	publications := make([]*publication, len(channels))
+	for i, channel := range channels {
+		publications[i] = b.newPublication(channel, payload)
+	}
+	return b.send(ctx, publications)
+}
+
+func (b *Bus) newPublication(channel string, payload []byte) *publication {
+	return &publication{channel: b.prefix + channel, payload: payload, done: make(chan error, 1)}
+}
+
+// unheard says that nobody is subscribed to the channel that p was sent to.
+//
+// A node of a Redis Cluster counts its own subscribers only (protocol §11.8): a
+// bus that knows it is on one would have to say false here.
+func (p *publication) unheard() bool { return p.receivers < 1 }
+
+// send sends the publications in order and returns when Redis has them all. It
+// waits at most timing.send. The error is the first.
+func (b *Bus) send(ctx context.Context, publications []*publication) error {
 	if err := b.reachable(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, b.timing.send, errNoResult)
+	ctx, cancel := context.WithTimeoutCause(ctx, b.timing.send, errNotTaken)
 	defer cancel()
-	sent := make([]*publication, 0, len(channels))
 	var failed error
-	for _, channel := range channels {
-		p := &publication{channel: b.prefix + channel, payload: payload, done: make(chan error, 1)}
+	for i, p := range publications {
 		if failed = b.enqueue(ctx, p); failed != nil {
+			publications = publications[:i]
 			break
 		}
-		sent = append(sent, p)
 	}
-	for _, p := range sent {
+	for _, p := range publications {
 		if err := b.result(ctx, p); failed == nil {
 			failed = err
 		}
@@ -164,6 +184,7 @@ func (b *Bus) publishBatch(client *redis.Client, batch []*publication) (good boo
 	_, err := pipeline.Exec(b.ctx) // each command that failed has the error, too
 	for i, p := range batch {
 		if commands[i] != nil {
+			p.receivers = commands[i].Val()
 			p.done <- commands[i].Err()
 		}
 	}

@@ -1,12 +1,6 @@
 package backplane
 
-import (
-	"slices"
-
-	"github.com/go-kit/log/level"
-
-	"signalrd/hubs/protocol"
-)
+import "github.com/go-kit/log/level"
 
 // receive takes one message from the bus. What cannot be understood is
 // logged, without its content, and skipped.
@@ -26,7 +20,9 @@ func (r *Redis) receive(kind channelKind, name string, payload []byte) {
 	case ackChannel:
 		err = r.receiveAck(payload)
 	case returnChannel:
-		// Nobody here asked a client of another server for a result: it is late.
+		err = r.receiveResult(payload)
+	case leftChannel:
+		err = r.receiveForLeft(name, payload)
 	}
 	if err != nil {
 		level.Warn(r.logger).Log("msg", "payload skipped", "bytes", len(payload), "err", err)
@@ -36,22 +32,47 @@ func (r *Redis) receive(kind channelKind, name string, payload []byte) {
 // receiveInvocation delivers to this server's connections. Exclusions count on
 // the channels for all and for groups only (protocol §11.2).
 func (r *Redis) receiveInvocation(to Target, payload []byte) error {
+	if err := r.receiveEnvelope(payload); err != nil {
+		return err
+	}
+	switch {
+	case to.kind == toConnections && r.received.wantsResult():
+		return r.receiveAsk(to.names[0])
+	case to.kind == toAll || to.kind == toGroups:
+		to.except = r.received.excluded
+	}
+	r.logStrangers(r.local.deliver(to, r.records).strangers)
+	return nil
+}
+
+// receiveEnvelope reads an invocation into r.received, and its records for the
+// protocols spoken here into r.records.
+func (r *Redis) receiveEnvelope(payload []byte) error {
 	if err := decodeEnvelope(payload, &r.received); err != nil {
 		return err
 	}
 	clear(r.records)
 	for _, labelled := range r.received.records {
-		i := slices.IndexFunc(r.local.protocols, func(p protocol.Protocol) bool { return p.Name() == labelled.protocol })
-		if i >= 0 {
+		if i := r.local.spoken(labelled.protocol); i >= 0 {
 			r.records[i] = labelled.record
 		}
 	}
-	if to.kind == toAll || to.kind == toGroups {
-		to.except = r.received.excluded
+	return nil
+}
+
+func (r *Redis) logStrangers(n int) {
+	if n > 0 {
+		level.Warn(r.logger).Log("msg", "another server sent a message without the protocol of some clients", "clients", n)
 	}
-	if d := r.local.deliver(to, r.records); d.strangers > 0 {
-		level.Warn(r.logger).Log("msg", "another server sent a message without the protocol of some clients",
-			"clients", d.strangers)
+}
+
+// receiveForLeft takes what came for a connection just after it left.
+func (r *Redis) receiveForLeft(connectionID string, payload []byte) error {
+	if err := r.receiveEnvelope(payload); err != nil {
+		return err
+	}
+	if r.received.wantsResult() {
+		r.refuse(r.newForeigner(), errNoConnection(connectionID))
 	}
 	return nil
 }

@@ -18,13 +18,14 @@ type protocolSet uint64
 // everyProtocol is the set of the first n.
 func everyProtocol(n int) protocolSet { return 1<<n - 1 }
 
-// encode writes an invocation once for each protocol needed. Nobody listening
-// is no reason to overlook a bad argument: with none needed, the first is.
-func encode(protocols []protocol.Protocol, needed protocolSet, method string, args []any) (records, error) {
+// encode writes an invocation once for each protocol needed. Without an id, no
+// answer is wanted. Nobody listening is no reason to overlook a bad argument: with
+// none needed, the first is.
+func encode(protocols []protocol.Protocol, needed protocolSet, id, method string, args []any) (records, error) {
 	if needed == 0 {
 		needed = 1
 	}
-	message := protocol.Message{Type: protocol.Invocation, Target: method, Args: args}
+	message := protocol.Message{Type: protocol.Invocation, InvocationID: id, Target: method, Args: args}
 	encoded := make(records, len(protocols))
 	for ; needed != 0; needed &= needed - 1 {
 		i := bits.TrailingZeros64(uint64(needed))

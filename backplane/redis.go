@@ -25,7 +25,8 @@ type Redis struct {
 	channels channels
 	logger   log.Logger
 	own      []*subscription // of this hub and server as such
-	acks     *acknowledger
+	results  *subscription   // one of them: the return channel
+	replies  *replier
 	stock    stockConnections
 
 	// used by the bus's receiving goroutine only
@@ -57,10 +58,10 @@ func NewRedis(bus *Bus, hub string, local *Local) (*Redis, error) {
 		local:    local,
 		channels: channels{hub: hub, server: newServerName()},
 		logger:   log.With(bus.logger, "hub", hub),
-		acks:     newAcknowledger(bus),
 		records:  make(records, len(local.protocols)),
 		commands: make(map[int32]chan struct{}),
 	}
+	r.replies = newReplier(bus, r.logger)
 	if err := bus.addHub(r); err != nil {
 		return nil, fmt.Errorf("add hub %s to the bus: %w", hub, err)
 	}
@@ -69,21 +70,28 @@ func NewRedis(bus *Bus, hub string, local *Local) (*Redis, error) {
 		bus.acquire(allChannel, c.all(), "", r),
 		bus.acquire(groupsChannel, c.groups(), "", r),
 		bus.acquire(ackChannel, c.ack(c.server), "", r),
-		bus.acquire(returnChannel, c.results(), "", r),
 	}
-	r.acks.start()
+	r.results = bus.acquire(returnChannel, c.results(), "", r)
+	r.own = append(r.own, r.results)
+	r.replies.start()
 	return r, nil
 }
 
 // Close takes the hub off the bus: it unsubscribes all its channels and waits
-// for what runs on its behalf. Its connections stay registered with Local.
+// for what runs on its behalf. Its connections stay registered with Local. Who
+// waits for the answer of another server's connection gets [ErrClosed], and
+// other servers are told that none will come from here, for which it waits at
+// most 5 seconds.
 func (r *Redis) Close() error {
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
+	for _, a := range r.local.asks.takeOverBus() {
+		a.asker.failed(a.protocol, ErrClosed)
+	}
 	r.bus.dropAll(r)
 	r.bus.removeHub(r)
-	r.acks.stop()
+	r.replies.stop()
 	r.stock.stop()
 	return nil
 }

@@ -133,21 +133,21 @@ func (r *registry) resolve(ids []string) map[*member]struct{} {
 	return except
 }
 
-// without moves the last member to the place of the one that goes.
-func without(members []*member, position int, moved func(*member)) []*member {
-	last := len(members) - 1
+// without moves the last element to the place of the one that goes.
+func without[T any](all []*T, position int, moved func(*T)) []*T {
+	last := len(all) - 1
 	if position != last {
-		members[position] = members[last]
-		moved(members[position])
+		all[position] = all[last]
+		moved(all[position])
 	}
-	members[last] = nil
-	return members[:last]
+	all[last] = nil
+	return all[:last]
 }
 
-func setOrDelete(sets map[string][]*member, name string, members []*member) {
-	if len(members) == 0 {
+func setOrDelete[T any](sets map[string][]*T, name string, all []*T) {
+	if len(all) == 0 {
 		delete(sets, name)
 		return
 	}
-	sets[name] = members
+	sets[name] = all
 }

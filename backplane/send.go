@@ -20,7 +20,7 @@ func (r *Redis) Send(ctx context.Context, to Target, method string, args ...any)
 	if done, err := r.sendDirect(to, method, args); done {
 		return err
 	}
-	encoded, err := encode(r.local.protocols, everyProtocol(len(r.local.protocols)), method, args)
+	e, err := r.newEnvelope("", method, args)
 	if err != nil {
 		return err
 	}
@@ -28,17 +28,27 @@ func (r *Redis) Send(ctx context.Context, to Target, method string, args ...any)
 	if len(channels) == 0 {
 		return nil
 	}
-	e := envelope{records: make([]labelled, len(encoded))}
 	if to.kind == toAll || to.kind == toGroups {
 		e.excluded = to.except
-	}
-	for i, record := range encoded {
-		e.records[i] = labelled{protocol: r.local.protocols[i].Name(), record: record}
 	}
 	if err := r.bus.publish(ctx, appendEnvelope(nil, &e), channels...); err != nil {
 		return fmt.Errorf("send %s: %w", method, err)
 	}
 	return nil
+}
+
+// newEnvelope holds an invocation in every protocol, since another server's
+// connections may speak any (protocol §11.6).
+func (r *Redis) newEnvelope(id, method string, args []any) (envelope, error) {
+	encoded, err := encode(r.local.protocols, everyProtocol(len(r.local.protocols)), id, method, args)
+	if err != nil {
+		return envelope{}, err
+	}
+	e := envelope{records: make([]labelled, len(encoded))}
+	for i, record := range encoded {
+		e.records[i] = labelled{protocol: r.local.protocols[i].Name(), record: record}
+	}
+	return e, nil
 }
 
 // sendDirect sends to a single connection if it is one of this server's.
@@ -50,7 +60,7 @@ func (r *Redis) sendDirect(to Target, method string, args []any) (done bool, err
 	if needed == 0 {
 		return false, nil
 	}
-	message, err := encode(r.local.protocols, needed, method, args)
+	message, err := encode(r.local.protocols, needed, "", method, args)
 	if err != nil {
 		return true, err
 	}

@@ -3,6 +3,7 @@ package backplane
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -47,7 +48,7 @@ func TestSpec(t *testing.T) {
 type newFarm func(t *testing.T, protocols ...protocol.Protocol) []Backplane
 
 func specify(t *testing.T, servers newFarm) {
-	for name, test := range map[string]func(*testing.T, newFarm){
+	specs := map[string]func(*testing.T, newFarm){
 		"targets":      specTargets,
 		"order":        specOrder,
 		"membership":   specMembership,
@@ -56,7 +57,9 @@ func specify(t *testing.T, servers newFarm) {
 		"no arguments": specNoArguments,
 		"protocols":    specProtocols,
 		"churn":        specChurn,
-	} {
+	}
+	maps.Copy(specs, invocationSpecs)
+	for name, test := range specs {
 		t.Run(name, func(t *testing.T) { test(t, servers) })
 	}
 }

@@ -150,6 +150,23 @@ func (b *Bus) await(ctx context.Context, s *subscription) error {
 	}
 }
 
+// hears returns when the channel is subscribed, like await, and fails if it is
+// not to be: what is sent to it now would be lost.
+func (b *Bus) hears(ctx context.Context, s *subscription) error {
+	if err := b.await(ctx, s); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case s.wanted == 0 || b.status == closed:
+		return ErrClosed
+	case !s.confirmed():
+		return b.unavailable()
+	}
+	return nil
+}
+
 // unconfirmed is what is wanted but not yet subscribed.
 func (b *Bus) unconfirmed() (waiting []*subscription) {
 	b.mu.Lock()
@@ -162,14 +179,22 @@ func (b *Bus) unconfirmed() (waiting []*subscription) {
 	return waiting
 }
 
-// find returns the subscription that a message came for, or nil.
-func (b *Bus) find(channel string) *subscription {
+// find returns the subscription that a message came for, or nil. One that is not
+// wanted any more counts only if it was a connection's: Redis told whoever asks
+// that connection something that it is heard.
+func (b *Bus) find(channel string) (*subscription, channelKind) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s := b.subscriptions[channel]; s != nil && s.wanted > 0 {
-		return s
+	s := b.subscriptions[channel]
+	switch {
+	case s == nil:
+		return nil, 0
+	case s.wanted > 0:
+		return s, s.kind
+	case s.kind == connectionChannel:
+		return s, leftChannel
 	}
-	return nil
+	return nil, 0
 }
 
 // maxCommand is how many channels go into one command, so that Redis can

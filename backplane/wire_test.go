@@ -266,11 +266,11 @@ func TestMalformedPayloadsAreSkipped(t *testing.T) {
 	heard := listenToAll(t, addr)
 	f := newTestFarm(t, []Backplane{s.Redis}, newClient("a", "ale"))
 	f.join(0, "a", "g")
-	names := []string{":all", ":connection:a", ":user:ale", ":group:g", ":internal:groups", ":internal:ack:" + s.channels.server}
+	names := []string{":all", ":connection:a", ":user:ale", ":group:g", ":internal:groups", ":internal:ack:" + s.channels.server,
+		":internal:return:" + s.channels.server}
 	for _, name := range names {
 		heard.publish(testHub+name, "secret")
 	}
-	heard.publish(testHub+":internal:return:"+s.channels.server, "a late result")
 	f.send(0, All(), "m")
 	f.expect("after bad payloads", map[string][]string{"a": {"m"}})
 	text := s.logs.String()

@@ -6,9 +6,10 @@ package protocol
 // Values to be sent are written by the rules of encoding/json: a struct field
 // bears the name in its json tag, or its Go name as it stands, so a type meant
 // for .NET clients should have tags in camel case; []byte is base64; HTML
-// characters are not escaped. [Raw] and [encoding/json.RawMessage] are JSON
-// already and are only checked and rid of white space; inside another value
-// only the latter is, while a Raw is bytes there.
+// characters are not escaped. A [Raw] is JSON already: it is only checked and
+// written as it stands, null if it is empty. A [encoding/json.RawMessage] is
+// rid of white space, too. Inside another value only the latter is JSON, while
+// a Raw is bytes there.
 //
 // Values received are read by the rules of encoding/json, member names in any
 // case, with what .NET adds: null is no number, bool, array, [time.Time] or

@@ -124,9 +124,24 @@ func appendJSONValue(dst []byte, v any) ([]byte, error) {
 	case []byte:
 		return appendJSONBytes(dst, v), nil
 	case Raw:
-		return appendMarshaled(dst, json.RawMessage(v))
+		return appendJSONRaw(dst, v)
 	}
 	return appendMarshaled(dst, v)
+}
+
+// appendJSONRaw appends what somebody else encoded, byte for byte (protocol
+// §11.5), once it is known to be exactly one value: no 0x1E is part of one.
+func appendJSONRaw(dst []byte, raw Raw) ([]byte, error) {
+	if len(raw) == 0 {
+		return append(dst, "null"...), nil
+	}
+	if !json.Valid(raw) {
+		return nil, errors.New("pass on raw JSON: it is not one JSON value")
+	}
+	if !utf8.Valid(raw) {
+		return nil, errors.New("pass on raw JSON: it is not UTF-8")
+	}
+	return append(dst, raw...), nil
 }
 
 // appendJSONFloat appends the shortest digits that read back as f, with an

@@ -75,8 +75,10 @@ func TestJSONWritesValues(t *testing.T) {
 		{(*int)(nil), `null`},
 		{new("pointed"), `"pointed"`},
 		{time.Date(2026, 1, 2, 3, 4, 5, 123400000, time.UTC), `"2026-01-02T03:04:05.1234Z"`},
-		{Raw(`[1.0, "\u0041"]`), `[1.0,"\u0041"]`},
+		{Raw(" {\"b\" : 1.50,\t\"a\":[ ] , \"b\":\"\\u0041<\"}\r\n"), " {\"b\" : 1.50,\t\"a\":[ ] , \"b\":\"\\u0041<\"}\r\n"},
+		{Raw("12345678901234567890.1230e+007"), "12345678901234567890.1230e+007"},
 		{Raw(nil), `null`},
+		{Raw{}, `null`},
 		{json.RawMessage("{\"a\" :\n1}"), `{"a":1}`},
 		{json.Number("12.50"), `12.50`},
 		{marshaler("{ \"a\":\t[1 ,2]\r\n}\n"), `{"a":[1,2]}`},
@@ -97,7 +99,7 @@ func TestJSONRefusesValues(t *testing.T) {
 		math.NaN(), math.Inf(1), math.Inf(-1), float32(math.Inf(1)), make(chan int), func() {}, complex(1, 2), cycle,
 		[]any{math.NaN()}, map[string]any{"a": make(chan int)}, json.Number("x"),
 		marshaler(""), marshaler(`{"a":`), marshaler("\"\x1e\""), marshaler("\"\n\""), marshaler("\"\xff\""), marshaler("1\x1e2"),
-		Raw("x"), Raw{}, Raw("1 2"), Raw("\"\x1e\""), Raw("\"\xff\""), json.RawMessage("[1,]"),
+		Raw("x"), Raw(" "), Raw("1 2"), Raw("1\x1e"), Raw("[1"), Raw("\"\x1e\""), Raw("\"\xff\""), json.RawMessage("[1,]"),
 	}
 	for _, v := range bad {
 		for _, m := range []Message{

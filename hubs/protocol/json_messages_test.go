@@ -147,6 +147,8 @@ func TestJSONReadsOtherSpellings(t *testing.T) {
 		{"skipped bytes that are no UTF-8", "{\"type\":6,\"x\":\"\xff\",\"\xff\":1,\"y\":\"\x7f\"}", ping},
 		{"skipped odd numbers", `{"type":6,"x":[1e999,-0,0.0,1E+5,123456789012345678901234567890]}`, ping},
 		{"64 deep", `{"type":6,"x":` + nested(63) + `}`, ping},
+		{"white space before a result", "{\"type\" : 3,\"invocationId\":\"s\",\"result\" : \t{\"b\" : 1.50,\"a\":[ ]} }",
+			Message{Type: Completion, InvocationID: "s", Payload: Raw(" \t{\"b\" : 1.50,\"a\":[ ]}"), HasResult: true}},
 		{"no reconnect", `{"type":7,"allowReconnect":false}`, Message{Type: Close}},
 		{"sequence below zero", `{"type":8,"sequenceId":-1}`, Message{Type: Ack, SequenceID: -1}},
 		{"unknown type", `{"type":42}`, Message{Type: 42}},

@@ -54,7 +54,10 @@ func (p *jsonParser) member(name []byte) (err error) {
 	case "item":
 		p.item, err = p.s.value()
 	case "result":
-		p.result, err = p.s.value()
+		start := p.s.pos
+		_, err = p.s.value()
+		// The white space before it is part of what is passed on (protocol §11.5).
+		p.result = p.s.data[start:p.s.pos:p.s.pos]
 	case "error":
 		m.Error, err = p.s.stringMember("error")
 		m.HasError = true

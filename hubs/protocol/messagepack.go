@@ -17,7 +17,8 @@ import "math"
 // must lie in the years 1 to 9999. A [time.Duration] is a number of
 // 100-nanosecond ticks, as TimeSpan is; what does not fill a tick is cut off.
 // A type with a method MarshalMsgpack() ([]byte, error) writes itself. [Raw]
-// is MessagePack already and only checked. [encoding/json.RawMessage] and
+// is MessagePack already: it is only checked and written as it stands, nil if
+// it is empty. [encoding/json.RawMessage] and
 // [encoding/json.Number] become what they stand for. Values nest at most 500
 // deep. Bytes of a string that are not UTF-8 become U+FFFD, sent or received.
 //

@@ -160,9 +160,9 @@ func appendMsgpackBytes(dst, b []byte) []byte {
 }
 
 // appendMsgpackRaw appends what somebody else encoded. It must be exactly one
-// value, or everyone who receives the record misreads what follows.
+// value, or everyone who receives the record misreads what follows. Empty is nil.
 func appendMsgpackRaw(dst []byte, raw Raw) ([]byte, error) {
-	if raw == nil {
+	if len(raw) == 0 {
 		return msgp.AppendNil(dst), nil
 	}
 	if err := onlyMsgpack(raw); err != nil {
