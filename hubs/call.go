@@ -34,6 +34,13 @@ func (k *call) freeSlot() {
 	}
 }
 
+// letGo is called before the call waits for a client, perhaps its own: reading
+// goes on meanwhile, and the client's next invocation runs (protocol §8.7).
+func (k *call) letGo() {
+	k.connection.handOver()
+	k.freeSlot()
+}
+
 // greet runs OnConnected. It holds all the slots of the client's invocations,
 // and so does the client's first message have to wait. It returns false when
 // another goroutine has taken over reading in the meantime.

@@ -27,13 +27,15 @@ func (c Clients) AllExcept(connectionIDs ...string) Proxy {
 }
 
 // Caller is the connection that called the hub method. Outside of a hub it is nobody.
-func (c Clients) Caller() Proxy { return c.Client(c.caller) }
+func (c Clients) Caller() Client { return c.Client(c.caller) }
 
 // Others is every connection but the caller.
 func (c Clients) Others() Proxy { return c.AllExcept(c.caller) }
 
 // Client is the connection with the given id.
-func (c Clients) Client(connectionID string) Proxy { return c.to(backplane.Client(connectionID)) }
+func (c Clients) Client(connectionID string) Client {
+	return Client{c.to(backplane.Client(connectionID)), connectionID, c.call}
+}
 
 // Clients is the connections with the given ids.
 func (c Clients) Clients(connectionIDs ...string) Proxy {

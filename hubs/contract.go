@@ -62,11 +62,11 @@ type contractClients struct {
 
 func (c contractClients) All() signalr.ClientProxy { return contractProxy{c.clients.All(), c.logger} }
 func (c contractClients) Caller() signalr.ClientProxy {
-	return contractProxy{c.clients.Caller(), c.logger}
+	return contractProxy{c.clients.Caller().Proxy, c.logger}
 }
 
 func (c contractClients) Client(connectionID string) signalr.ClientProxy {
-	return contractProxy{c.clients.Client(connectionID), c.logger}
+	return contractProxy{c.clients.Client(connectionID).Proxy, c.logger}
 }
 
 func (c contractClients) Group(name string) signalr.ClientProxy {

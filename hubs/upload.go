@@ -119,5 +119,10 @@ func (c *connection) completed(m *protocol.Message) {
 	if m.HasError {
 		failure = &Error{m.Error}
 	}
-	c.streams.endUpload(m.InvocationID, failure)
+	if c.streams.endUpload(m.InvocationID, failure) {
+		return
+	}
+	if _, err := c.server.backplane.Complete(c, m); err != nil {
+		c.end(c.broken(err))
+	}
 }

@@ -35,7 +35,6 @@ var refuseOnRequest = hubs.Filter{
 func (h *ReferenceHub) Echo(s *string) *string                    { return s }
 func (h *ReferenceHub) Add(a, b int32) int32                      { return a + b }
 func (h *ReferenceHub) EchoAny(v json.RawMessage) json.RawMessage { return v }
-func (h *ReferenceHub) EchoComplex(c *Complex) *Complex           { return c }
 func (h *ReferenceHub) NoResult()                                 {}
 func (h *ReferenceHub) NullResult() *string                       { return nil }
 func (h *ReferenceHub) MyConnectionId() string                    { return h.ConnectionID() }
@@ -44,6 +43,14 @@ func (h *ReferenceHub) ThrowHub(message string) error             { return hubs.
 func (h *ReferenceHub) AbortMe()                                  { h.Abort() }
 func (h *ReferenceHub) OriginalName() string                      { return "renamed ok" }
 func (h *ReferenceHub) Secret() string                            { return "secret for " + h.User().ID }
+
+// EchoComplex returns c, whose times keep the 100 ns that a DateTime does.
+func (h *ReferenceHub) EchoComplex(c *Complex) *Complex {
+	for each := c; each != nil; each = each.Inner {
+		each.When = each.When.Truncate(100 * time.Nanosecond)
+	}
+	return c
+}
 
 func (h *ReferenceHub) WhoAmI() string {
 	if h.User() == nil {
@@ -126,6 +133,21 @@ func (h *ReferenceHub) SendTypes() error {
 	}
 	return h.Clients().Caller().Send("Types", 1, 2.5, true, nil, "text", []int{1, 2}, object{"n", 1}, []byte{1, 2, 3},
 		time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), UUID{})
+}
+
+// Results from clients.
+
+func (h *ReferenceHub) AskCaller(ctx context.Context, q *string) (string, error) {
+	return ask(ctx, h.Clients().Caller(), q)
+}
+
+func (h *ReferenceHub) AskConnection(ctx context.Context, id string, q *string) (string, error) {
+	return ask(ctx, h.Clients().Client(id), q)
+}
+
+func ask(ctx context.Context, client hubs.Client, q *string) (string, error) {
+	answer, err := hubs.Invoke[string](ctx, client, "Ask", q)
+	return "answer: " + answer, err
 }
 
 // Streams to the client.
