@@ -25,6 +25,7 @@ type replay struct {
 	unacked [][]byte
 	bytes   int
 	acked   int64     // the number of the last message that is
+	early   int       // how many that still wait to be sent are acknowledged already
 	full    time.Time // since when something waits; zero: nothing does
 }
 
@@ -40,6 +41,10 @@ func (r *replay) fits(queue [][]byte) (n int) {
 
 // sent notes records that go out now.
 func (r *replay) sent(records [][]byte) {
+	known := min(r.early, len(records))
+	r.early -= known
+	r.acked += int64(known)
+	records = records[known:]
 	r.unacked = append(r.unacked, records...)
 	for _, record := range records {
 		r.bytes += len(record)
@@ -47,12 +52,15 @@ func (r *replay) sent(records [][]byte) {
 }
 
 // acknowledge drops what the client has received. Old numbers do nothing, and one
-// beyond the last drops all (protocol §9.2).
-func (r *replay) acknowledge(number int64) {
+// beyond the last drops all, the messages that wait to be sent included
+// (protocol §9.2).
+func (r *replay) acknowledge(number int64, waiting int) {
 	if number <= r.acked {
 		return
 	}
-	n := int(min(number-r.acked, int64(len(r.unacked))))
+	n := int(min(number-r.acked, int64(len(r.unacked)+waiting)))
+	r.early = max(r.early, n-len(r.unacked))
+	n = min(n, len(r.unacked))
 	for _, record := range r.unacked[:n] {
 		r.bytes -= len(record)
 	}
@@ -83,7 +91,7 @@ func (o *outbox) acknowledge(number int64) {
 	if o.replay == nil {
 		return
 	}
-	o.replay.acknowledge(number)
+	o.replay.acknowledge(number, len(o.queue))
 	o.replay.full = time.Time{}
 	o.wake()
 }

@@ -286,3 +286,15 @@ func readAll(t *testing.T, records []string, next int, number int64) (int, int64
 	}
 	return next, number
 }
+
+// A client may acknowledge what is still on its way.
+func TestAckThatOvertakesItsMessage(t *testing.T) {
+	r := replay{limit: 100}
+	r.sent([][]byte{[]byte("one")})
+	r.acknowledge(3, 2) // two and three wait, four is not there yet
+	r.acknowledge(2, 2)
+	r.sent([][]byte{[]byte("two"), []byte("three"), []byte("four")})
+	if again, first := r.rewind(); len(again) != 1 || string(again[0]) != "four" || first != 4 {
+		t.Errorf("%q are sent again from %d on", again, first)
+	}
+}

@@ -98,13 +98,14 @@ func (s *server) subscribe(f *flags, chat *backplane.Local, logger log.Logger) {
 func (s *server) routes(f *flags) http.Handler {
 	other := http.NewServeMux()
 	other.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok")) })
+	other.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
 	mux := transport.NewMux(other)
 	add := func(path string, hub *hubs.Server, require auth.Requirement, options transport.Options) {
 		options.Origins = f.Origins
 		mux.Handle(path, hub.Handler(&hubs.Endpoint{Authenticate: byName{}, Require: require, Transport: options}))
 	}
 	add("/chathub", s.chat, nil, transport.Options{})
-	add("/reference", s.reference, nil, transport.Options{})
+	add("/reference", s.reference, nil, transport.Options{AllowStatefulReconnects: true})
 	add("/reference-nows", s.reference, nil, transport.Options{Transports: transport.ServerSentEvents | transport.LongPolling})
 	add("/reference-lp", s.reference, nil, transport.Options{Transports: transport.LongPolling, PollTimeout: 2 * time.Second})
 	add("/reference-authorized", s.reference, auth.SignedIn, transport.Options{})

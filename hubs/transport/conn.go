@@ -32,6 +32,14 @@ var ErrStopped = errors.New("transport: receiving was stopped")
 // for an answer to a poll: what is sent before Close can reach it (protocol §4).
 var ErrDeleted = fmt.Errorf("transport: the client has deleted the connection: %w", io.EOF)
 
+// ErrAway is why Send fails on a Resumable connection that has lost its socket
+// and whose Resume has not been called since.
+var ErrAway = errors.New("transport: the client is away")
+
+// ErrResumed is returned by Receive, once and without bytes, when what follows
+// comes from another socket.
+var ErrResumed = errors.New("transport: the client has resumed the connection")
+
 // CloseStatus says how a connection is ended.
 type CloseStatus int
 
@@ -54,8 +62,9 @@ type Conn interface {
 	// ID is the public connection id: 22 characters that never repeat.
 	ID() string
 
-	// Request is the HTTP request that brought the connection about, with the
-	// context its middleware gave it. Its body and its context's cancellation
+	// Request is the HTTP request that carries the connection, with the
+	// context its middleware gave it: of several, over long polling or after a
+	// resume, the latest (protocol §12). Its body and its context's cancellation
 	// mean nothing.
 	Request() *http.Request
 
@@ -102,4 +111,49 @@ type Conn interface {
 
 	// Abort drops the connection at once. Receive and Send fail.
 	Abort()
+}
+
+// Resumable is a Conn whose client may lose its socket and come back on
+// another one (protocol §9): a WebSocket whose client has negotiated that,
+// where Options.AllowStatefulReconnects is set. Until AllowResume is called
+// it is like any other: who comes with its token is answered 409.
+//
+// From then on a socket is lost when reading from it or writing to it fails,
+// the end of a SendTimeout included, and when its client comes back while it
+// still lives: then it is dropped. The connection goes on without:
+//
+//   - Send fails with ErrAway until Resume is called for the next socket. Part
+//     of what it was given may have reached the client, or all.
+//   - Receive returns what has been received on the lost socket and then waits.
+//     When the client is back it returns ErrResumed: a record of which only
+//     the beginning has come will not be completed. Sockets that came and went
+//     between two calls are skipped.
+//   - When nobody comes back for DisconnectTimeout, Receive fails with an error
+//     that is io.EOF, and the client's requests are answered 404.
+//
+// A close frame from the client, a violation of RFC 6455, Close and Abort end
+// the connection for good. Close must be called all the same, or Abort;
+// without a socket Close returns at once, with an error that says why.
+//
+// While the Handler shuts down clients may still come back.
+type Resumable interface {
+	Conn
+
+	// AllowResume makes the connection outlive its sockets from now on, unless
+	// it has ended. Each time the client is back on a new socket, resumed is
+	// called, on a goroutine of the transport's: never twice at once, and never
+	// while a Send hangs on an older socket. Nothing is received on the new
+	// socket before it returns. A call may still be under way when Close or
+	// Abort returns, or begin just then. A panic of it is logged and ends the
+	// connection.
+	AllowResume(resumed func())
+
+	// Resume has Send use the newest socket. It is called by resumed, when no
+	// Send is under way: it would wait for that.
+	Resume()
+
+	// ForbidResume makes the loss of the present socket the end, also where it
+	// is lost already: then Receive fails with the reason. Who comes back is answered
+	// 204 (protocol §1.3).
+	ForbidResume()
 }

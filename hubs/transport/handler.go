@@ -22,6 +22,11 @@ type Options struct {
 	// always may. Default: none.
 	Origins []string
 
+	// AllowStatefulReconnects lets clients that ask for it in negotiation come
+	// back on another WebSocket after they have lost one: see Resumable.
+	// Default: false.
+	AllowStatefulReconnects bool
+
 	// MinimumProtocolVersion is the lowest negotiate version that is served.
 	// Default: 0.
 	MinimumProtocolVersion int
@@ -40,8 +45,9 @@ type Options struct {
 	CloseTimeout time.Duration
 
 	// DisconnectTimeout is how long a negotiated connection waits for its
-	// client to come, and a long polling one for the next poll. It is also
-	// how long a client may pause in the middle of what it posts. Default: 15 s.
+	// client to come, a long polling one for the next poll, and a Resumable one
+	// for the next socket. It is also how long a client may pause in the middle
+	// of what it posts. Default: 15 s.
 	DisconnectTimeout time.Duration
 
 	// PollTimeout is how long a poll waits for something to answer with.
@@ -127,18 +133,24 @@ func isNegotiate(path string) bool {
 // has a stack grown by parsing and TLS, and would keep its buffers alive.
 func (h *Handler) run(conn Conn) {
 	defer h.registry.leave()
+	h.guard(conn, "serving a connection panicked", func() { h.serve(conn) })
+}
+
+// guard has the hub do something, which ends its connection if it panics.
+func (h *Handler) guard(conn Conn, message string, something func()) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			level.Error(h.options.Logger).Log("msg", "serving a connection panicked", "connection", conn.ID(), "panic", fmt.Sprint(reason), "stack", debug.Stack())
+			level.Error(h.options.Logger).Log("msg", message, "connection", conn.ID(), "panic", fmt.Sprint(reason), "stack", debug.Stack())
 			conn.Abort()
 		}
 	}()
-	h.serve(conn)
+	something()
 }
 
 // Shutdown answers requests for new connections with 503 and waits until every
 // connection is closed and every serve call has returned. It does not end them: whoever
-// serves them does, or Close. Requests of the connections that are left are served meanwhile. When ctx ends first it returns an error.
+// serves them does, or Close. Requests of the connections that are left are served meanwhile,
+// also those that resume one. When ctx ends first it returns an error.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	h.registry.drain()
 	return h.registry.wait(ctx)

@@ -399,7 +399,7 @@ func TestShutdown(t *testing.T) {
 	if _, err := s.handler.registry.bind("", WebSockets, nil); err != errDraining {
 		t.Error(err)
 	}
-	if _, err := s.handler.registry.negotiate(true, time.Second); err != errDraining {
+	if _, err := s.handler.registry.negotiate(true, false, time.Second); err != errDraining {
 		t.Error(err)
 	}
 	if s.handler.registry.attach(late, nil) {

@@ -18,25 +18,22 @@ import (
 //
 // poll.go is what the client's polls do.
 type longPoll struct {
+	member
+
 	// set once
-	entry    *entry
-	registry *registry
-	request  *http.Request
-	options  *Options
-	in, out  *buffer
-	turn     chan struct{} // holds a value while a poll is being answered
-	idle     *time.Timer   // runs while nobody polls
-	left     chan struct{} // closed when nobody polls and nobody will
-	over     chan struct{} // closed when the connection is gone
+	options *Options
+	in, out *buffer
+	turn    chan struct{} // holds a value while a poll is being answered
+	idle    *time.Timer   // runs while nobody polls
+	left    chan struct{} // closed when nobody polls and nobody will
+	ended   chan struct{} // closed when the connection is gone
 
 	// guarded by mu, which is never held while waiting for the client
-	mu      sync.Mutex
-	polls   int           // requests that wait for an answer
-	newest  chan struct{} // of the last of them; closed when a newer one comes
-	since   time.Time     // when polls became 0
-	deaf    bool          // no new poll is let in
-	closing bool          // Close was called, or the connection is gone
-	gone    bool          // the connection is gone
+	mu     sync.Mutex
+	polls  int           // requests that wait for an answer
+	newest chan struct{} // of the last of them; closed when a newer one comes
+	since  time.Time     // when polls became 0
+	deaf   bool          // no new poll is let in
 }
 
 // errFinished is what polls find after the last bytes.
@@ -47,17 +44,16 @@ var errFailed = errors.New("the connection has failed")
 
 func newLongPoll(h *Handler, r *http.Request, e *entry) *longPoll {
 	c := &longPoll{
-		entry: e, registry: h.registry, request: lasting(r), options: &h.options,
-		in: e.inbox(h.options.ApplicationMaxBufferSize), out: newBuffer(h.options.TransportMaxBufferSize),
-		turn: make(chan struct{}, 1), left: make(chan struct{}), over: make(chan struct{}),
+		options: &h.options,
+		in:      e.inbox(h.options.ApplicationMaxBufferSize), out: newBuffer(h.options.TransportMaxBufferSize),
+		turn: make(chan struct{}, 1), left: make(chan struct{}), ended: make(chan struct{}),
 		since: time.Now(),
 	}
+	c.join(h.registry, e, lasting(r))
 	c.idle = time.AfterFunc(c.options.DisconnectTimeout, c.silent)
 	return c
 }
 
-func (c *longPoll) ID() string                { return c.entry.id }
-func (c *longPoll) Request() *http.Request    { return c.request }
 func (c *longPoll) Binary() bool              { return true }
 func (c *longPoll) InherentKeepAlive() bool   { return true }
 func (c *longPoll) SetFormat(protocol.Format) {}
@@ -118,11 +114,7 @@ func (c *longPoll) refusePolls() {
 // Close waits until a poll has been told that there is no more, or until none
 // will come.
 func (c *longPoll) Close(status CloseStatus) error {
-	c.mu.Lock()
-	again := c.closing
-	c.closing = true
-	c.mu.Unlock()
-	if again {
+	if !c.beginClose() {
 		return nil
 	}
 	why := errFinished
@@ -133,7 +125,7 @@ func (c *longPoll) Close(status CloseStatus) error {
 	c.out.finish(why)
 	c.awaitLast()
 	unread, _ := c.out.peek()
-	if !c.finish() {
+	if !c.drop() {
 		return fmt.Errorf("close: %w", errAborted)
 	}
 	if len(unread) > 0 {
@@ -148,7 +140,7 @@ func (c *longPoll) awaitLast() {
 	select {
 	case <-c.left:
 		return
-	case <-c.over:
+	case <-c.ended:
 		return
 	case <-c.registry.closing:
 	}
@@ -156,29 +148,21 @@ func (c *longPoll) awaitLast() {
 	defer limit.Stop()
 	select {
 	case <-c.left:
-	case <-c.over:
+	case <-c.ended:
 	case <-limit.C:
 	}
 }
 
 // Abort drops what waits for the client. A poll that waits is told that there
 // is no more.
-func (c *longPoll) Abort() { c.finish() }
+func (c *longPoll) Abort() { c.drop() }
 
-// finish ends the connection once. It says whether this was the time.
-func (c *longPoll) finish() bool {
-	c.mu.Lock()
-	first := !c.gone
-	c.gone, c.closing = true, true
-	c.mu.Unlock()
-	if !first {
-		return false
-	}
-	c.refusePolls()
-	c.registry.forget(c.entry)
-	c.in.cut(errAborted)
-	c.out.cut(errAborted)
-	close(c.over)
-	c.registry.leave()
-	return true
+// drop says whether this was what ended the connection.
+func (c *longPoll) drop() bool {
+	return c.finish(func() {
+		c.refusePolls()
+		c.in.cut(errAborted)
+		c.out.cut(errAborted)
+		close(c.ended)
+	})
 }

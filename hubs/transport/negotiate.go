@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // highestVersion of negotiate is what clients that ask for more get.
@@ -14,6 +15,7 @@ const highestVersion = 1
 // negotiation is the answer to a negotiate request: fields in the order in
 // which ASP.NET Core writes them (protocol §1.2).
 type negotiation struct {
+	StatefulReconnect   bool              `json:"useStatefulReconnect,omitempty"`
 	Version             int               `json:"negotiateVersion"`
 	ConnectionID        string            `json:"connectionId"`
 	ConnectionToken     string            `json:"connectionToken,omitempty"`
@@ -40,12 +42,13 @@ func (h *Handler) negotiate(w http.ResponseWriter, r *http.Request) {
 		answerJSON(w, negotiateError{refusal})
 		return
 	}
-	e, err := h.registry.negotiate(version > 0, h.options.DisconnectTimeout)
+	stateful := h.options.AllowStatefulReconnects && asksStateful(r)
+	e, err := h.registry.negotiate(version > 0, stateful, h.options.DisconnectTimeout)
 	if err != nil {
 		refuse(w, err, unbound)
 		return
 	}
-	result := negotiation{Version: version, ConnectionID: e.id, AvailableTransports: h.options.Transports.offered()}
+	result := negotiation{StatefulReconnect: stateful, Version: version, ConnectionID: e.id, AvailableTransports: h.options.Transports.offered()}
 	if version > 0 {
 		result.ConnectionToken = e.token
 	}
@@ -67,6 +70,14 @@ func (h *Handler) version(r *http.Request) (version int, refusal string) {
 		return 0, fmt.Sprintf("The client requested version '%d', but the server does not support this version.", asked)
 	}
 	return min(asked, highestVersion), ""
+}
+
+// asksStateful says whether a client wants to be able to resume: what .NET
+// reads as true counts (protocol §1.1).
+func asksStateful(r *http.Request) bool {
+	text, _ := queryValue(r.URL.RawQuery, "useStatefulReconnect")
+	blank := func(c rune) bool { return c == 0 || unicode.IsSpace(c) }
+	return strings.EqualFold(strings.TrimFunc(text, blank), "true")
 }
 
 func answerJSON(w http.ResponseWriter, v any) {

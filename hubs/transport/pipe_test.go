@@ -19,7 +19,7 @@ func pipe(t *testing.T) (*webSocket, *rawClient) {
 	}
 	server, client := net.Pipe()
 	t.Cleanup(func() { client.Close() })
-	return newWebSocket(h, e, httptest.NewRequest("GET", "/hub", nil), server, nil), &rawClient{client, t, nil}
+	return newWebSocket(h, e, httptest.NewRequest("GET", "/hub", nil), server, nil, nil), &rawClient{client, t, nil}
 }
 
 func TestSendTimeout(t *testing.T) {

@@ -44,7 +44,7 @@ func (h *Handler) pollAgain(w http.ResponseWriter, r *http.Request, token string
 		return
 	}
 	c := conn.(*longPoll) // bind has said so
-	newer, ok := c.enter()
+	newer, ok := c.enter(lasting(r))
 	if !ok {
 		refuse(w, errUnknown, LongPolling)
 		return
@@ -55,7 +55,7 @@ func (h *Handler) pollAgain(w http.ResponseWriter, r *http.Request, token string
 
 // enter counts a poll, which becomes the newest: the one before it gives up.
 // It fails when the connection takes no more.
-func (c *longPoll) enter() (newer chan struct{}, ok bool) {
+func (c *longPoll) enter(r *http.Request) (newer chan struct{}, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.deaf {
@@ -65,6 +65,7 @@ func (c *longPoll) enter() (newer chan struct{}, ok bool) {
 		close(c.newest)
 	}
 	c.newest = make(chan struct{})
+	c.request.Store(r)
 	c.polls++
 	c.idle.Stop()
 	return c.newest, true

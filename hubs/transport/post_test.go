@@ -104,7 +104,7 @@ func TestPostWhenTheConnectionEnds(t *testing.T) {
 func TestUnusedConnectionExpiresUnderAPost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := New(echo, nil)
-		e, err := h.registry.negotiate(true, 15*time.Second)
+		e, err := h.registry.negotiate(true, false, 15*time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +125,7 @@ func TestUnusedConnectionExpiresUnderAPost(t *testing.T) {
 func TestPostIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := New(echo, nil)
-		e, err := h.registry.negotiate(true, time.Minute)
+		e, err := h.registry.negotiate(true, false, time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -264,7 +264,7 @@ func FuzzPosts(f *testing.F) {
 				}
 			}
 		}, nil)
-		e, err := h.registry.negotiate(true, time.Minute)
+		e, err := h.registry.negotiate(true, false, time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}

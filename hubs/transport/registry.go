@@ -14,9 +14,10 @@ import (
 // entry is a connection as the registry knows it, from negotiation to its end.
 type entry struct {
 	// set once
-	id      string // public
-	token   string // what clients put into the query; the same as id for negotiate version 0
-	expires time.Time
+	id       string // public
+	token    string // what clients put into the query; the same as id for negotiate version 0
+	stateful bool   // a WebSocket of it is Resumable
+	expires  time.Time
 
 	// guarded by the registry's mu
 	bound   Transports
@@ -42,7 +43,7 @@ func NewConnections() *Connections { return &Connections{newRegistry()} }
 
 // registry knows connections by their tokens, drops those
 // that nobody comes for, and counts what Shutdown has to wait for: open
-// connections and running serve calls.
+// connections, running serve calls and requests that resume a connection.
 type registry struct {
 	closing chan struct{} // closed when draining begins
 
@@ -68,8 +69,8 @@ func newID() string {
 
 // negotiate adds a connection that waits for its client until the timeout.
 // Without a token of its own its id is what the client has to know.
-func (r *registry) negotiate(ownToken bool, timeout time.Duration) (*entry, error) {
-	e := &entry{id: newID(), expires: time.Now().Add(timeout)}
+func (r *registry) negotiate(ownToken, stateful bool, timeout time.Duration) (*entry, error) {
+	e := &entry{id: newID(), stateful: stateful, expires: time.Now().Add(timeout)}
 	e.token = e.id
 	if ownToken {
 		e.token = newID()
@@ -135,6 +136,26 @@ func (r *registry) find(token string) (Conn, error) {
 		return nil, err
 	}
 	return e.conn, nil
+}
+
+// resumable returns the connection with a token if it is one that its client
+// may come back to, or nil.
+func (r *registry) resumable(token string) *resumable {
+	conn, _ := r.find(token) // an unknown one is found out later
+	c, _ := conn.(*resumable)
+	return c
+}
+
+// visit counts a request that resumes a connection, which owes a leave. It
+// returns false when the connection has ended.
+func (r *registry) visit(e *entry) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.entries[e.token] != e || e.retired {
+		return false
+	}
+	r.live++
+	return true
 }
 
 // inbox returns the buffer that takes what a client posts, up to a limit, or
@@ -243,7 +264,7 @@ func (r *registry) forget(e *entry) {
 	delete(r.entries, e.token)
 }
 
-// leave is the counterpart of bind and attach.
+// leave is the counterpart of bind, attach and visit.
 func (r *registry) leave() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -21,10 +21,9 @@ var errGone = errors.New("the client has left")
 // what it has to say (protocol §3). It lives until Close or Abort; the
 // response may end before.
 type eventStream struct {
+	member
+
 	// set once
-	entry       *entry
-	registry    *registry
-	request     *http.Request
 	in          *buffer
 	w           http.ResponseWriter
 	control     *http.ResponseController
@@ -37,11 +36,8 @@ type eventStream struct {
 	// guarded by mu, which is never held while waiting for the client
 	mu      sync.Mutex
 	refusal error // why nothing more can be written
-	over    bool  // the connection is gone
 }
 
-func (c *eventStream) ID() string                { return c.entry.id }
-func (c *eventStream) Request() *http.Request    { return c.request }
 func (c *eventStream) Binary() bool              { return false }
 func (c *eventStream) InherentKeepAlive() bool   { return false }
 func (c *eventStream) SetFormat(protocol.Format) {}
@@ -79,9 +75,10 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request) {
 	var c *eventStream
 	_, err := h.registry.bind(token, ServerSentEvents, func(e *entry) Conn {
 		c = &eventStream{
-			entry: e, registry: h.registry, request: lasting(r), in: e.inbox(h.options.ApplicationMaxBufferSize),
-			w: w, control: control, sendTimeout: h.options.SendTimeout, ended: make(chan struct{}),
+			in: e.inbox(h.options.ApplicationMaxBufferSize),
+			w:  w, control: control, sendTimeout: h.options.SendTimeout, ended: make(chan struct{}),
 		}
+		c.join(h.registry, e, lasting(r))
 		return c
 	})
 	if err != nil {
@@ -190,34 +187,22 @@ func (c *eventStream) detach() {
 
 // Close ends the response. There is no status to tell the client.
 func (c *eventStream) Close(CloseStatus) error {
-	c.finish(false)
+	c.end(false)
 	return nil
 }
 
 // Abort cuts the response, also in the middle of an event.
-func (c *eventStream) Abort() { c.finish(true) }
+func (c *eventStream) Abort() { c.end(true) }
 
-// finish ends the connection once. Its token is forgotten first: a client that
-// sees the end finds it gone.
-func (c *eventStream) finish(abort bool) {
-	c.mu.Lock()
-	first := !c.over
-	c.over = true
-	c.mu.Unlock()
-	if !first {
-		return
-	}
-	defer c.registry.leave()
-	c.registry.forget(c.entry)
-	c.in.cut(errAborted)
-	if abort {
-		c.interrupt(errAborted)
-	}
-	close(c.ended)
+func (c *eventStream) end(abort bool) {
+	c.finish(func() {
+		c.in.cut(errAborted)
+		if abort {
+			c.interrupt(errAborted)
+		}
+		close(c.ended)
+	})
 }
-
-// errAborted is why a connection is lost that this side has dropped.
-var errAborted = errors.New("the connection was aborted")
 
 // writeEvent writes a payload as one event (protocol §3): a line of it is a
 // line of data. Records of text formats have but one.

@@ -2,9 +2,9 @@ package transport
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha1"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -44,6 +44,11 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	back := h.registry.resumable(token)
+	if back != nil && errors.Is(back.takes(), errFinal) {
+		refuse(w, errFinal, WebSockets)
+		return
+	}
 	if r.Header.Get("Sec-WebSocket-Version") != webSocketVersion {
 		w.Header().Set("Sec-WebSocket-Version", webSocketVersion)
 		answer(w, http.StatusUpgradeRequired, "Sec-WebSocket-Version must be 13.")
@@ -54,6 +59,10 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusBadRequest, "Sec-WebSocket-Key must be 16 bytes in base64.")
 		return
 	}
+	if back != nil {
+		h.resume(w, r, back, key)
+		return
+	}
 	e, err := h.registry.bind(token, WebSockets, nil)
 	if err != nil {
 		refuse(w, err, WebSockets)
@@ -62,37 +71,43 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request) {
 	h.accept(w, r, e, key)
 }
 
-// accept takes the TCP connection over from the HTTP server and has it served.
+// accept opens a connection and has it served.
 func (h *Handler) accept(w http.ResponseWriter, r *http.Request, e *entry, key string) {
-	conn, early, err := hijack(w)
-	if err != nil {
+	tcp, early, ok := h.switchProtocols(w, e, key)
+	if !ok {
 		h.registry.forget(e)
 		h.registry.leave()
-		level.Error(h.options.Logger).Log("msg", "WebSocket failed: the HTTP server or a middleware does not let go of the connection", "err", err)
-		answer(w, http.StatusInternalServerError, "")
 		return
 	}
-	socket := newWebSocket(h, e, lasting(r), conn, early)
-	socket.posted = h.registry.posted(e)
+	var conn Conn
+	if posted := h.registry.posted(e); e.stateful {
+		conn = newResumable(h, e, lasting(r), tcp, early, posted)
+	} else {
+		conn = newWebSocket(h, e, lasting(r), tcp, early, posted)
+	}
+	if !h.registry.attach(e, conn) {
+		conn.Abort()
+		return
+	}
+	go h.run(conn)
+}
+
+// switchProtocols takes the TCP connection over from the HTTP server and tells
+// the client so. early is what that has sent ahead.
+func (h *Handler) switchProtocols(w http.ResponseWriter, e *entry, key string) (conn net.Conn, early []byte, ok bool) {
+	conn, early, err := hijack(w)
+	if err != nil {
+		level.Error(h.options.Logger).Log("msg", "WebSocket failed: the HTTP server or a middleware does not let go of the connection", "err", err)
+		answer(w, http.StatusInternalServerError, "")
+		return nil, nil, false
+	}
 	conn.SetWriteDeadline(time.Now().Add(h.options.SendTimeout))
 	if _, err := conn.Write(switchingProtocols(w.Header(), key)); err != nil {
 		level.Debug(h.options.Logger).Log("msg", "WebSocket failed: write the upgrade response", "connection", e.id, "err", err)
-		socket.Abort()
-		return
+		drop(conn, true)
+		return nil, nil, false
 	}
-	if !h.registry.attach(e, socket) {
-		socket.Abort()
-		return
-	}
-	go h.run(socket)
-}
-
-// lasting is a request as a connection keeps it: its context is not cancelled
-// when the request's handler returns.
-func lasting(r *http.Request) *http.Request {
-	request := r.WithContext(context.WithoutCancel(r.Context()))
-	request.Body = http.NoBody
-	return request
+	return conn, early, true
 }
 
 // hijack returns the connection and what the client has sent ahead on it.

@@ -439,7 +439,7 @@ func TestPingDuringASend(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		c.(*webSocket).waitForWriter()
+		c.(*webSocket).socket.waitForWriter()
 		buf, err := c.Receive(nil)
 		if err != nil {
 			t.Error(err)
@@ -463,9 +463,9 @@ func TestPingDuringASend(t *testing.T) {
 }
 
 // waitForWriter returns when somebody is writing.
-func (c *webSocket) waitForWriter() {
-	for c.writing.TryLock() {
-		c.writing.Unlock()
+func (s *socket) waitForWriter() {
+	for s.writing.TryLock() {
+		s.writing.Unlock()
 		time.Sleep(time.Millisecond)
 	}
 }

@@ -13,47 +13,45 @@ import (
 // errClosing is why nothing is sent after a close frame.
 var errClosing = errors.New("the connection is being closed")
 
-// Send writes one message, in one system call where it can.
-func (c *webSocket) Send(records []byte) error {
+// send writes one message, in one system call where it can. One goroutine at a
+// time may.
+func (s *socket) send(format protocol.Format, records []byte) error {
 	if len(records) == 0 {
 		return nil // clients take an empty message for an incomplete one
 	}
 	op := opText
-	if c.format == protocol.Binary {
+	if format == protocol.Binary {
 		op = opBinary
 	}
-	err := c.write(op, records, time.Now().Add(c.sendTimeout))
-	c.flushPong()
+	err := s.write(op, records, time.Now().Add(s.options.SendTimeout))
+	s.flushPong()
 	if isTimeout(err) {
-		return fmt.Errorf("send: the client did not take it within %v: %w", c.sendTimeout, err)
+		return fmt.Errorf("the client did not take it within %v: %w", s.options.SendTimeout, err)
 	}
-	if err != nil {
-		return fmt.Errorf("send: %w", err)
-	}
-	return nil
+	return err
 }
 
-// write sends a frame. After a failure the connection is dead: part of the
-// frame may be out.
-func (c *webSocket) write(op opcode, payload []byte, deadline time.Time) error {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	return c.writeLocked(op, payload, deadline)
+// write sends a frame. After a failure the socket is dead: part of the frame
+// may be out.
+func (s *socket) write(op opcode, payload []byte, deadline time.Time) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return s.writeLocked(op, payload, deadline)
 }
 
-func (c *webSocket) writeLocked(op opcode, payload []byte, deadline time.Time) error {
-	if c.writeFail != nil {
-		return c.writeFail
+func (s *socket) writeLocked(op opcode, payload []byte, deadline time.Time) error {
+	if s.writeFail != nil {
+		return s.writeFail
 	}
-	c.conn.SetWriteDeadline(deadline)
-	if err := writeFrame(c.conn, op, payload); err != nil {
-		c.writeFail = err
-		c.Abort()
+	s.conn.SetWriteDeadline(deadline)
+	if err := writeFrame(s.conn, op, payload); err != nil {
+		s.writeFail = err
+		s.owner.socketFailed(s, err)
 		return err
 	}
 	if op == opClose {
-		c.writeFail = errClosing
-		c.farewell.Store(true)
+		s.writeFail = errClosing
+		s.farewell.Store(true)
 	}
 	return nil
 }
@@ -82,42 +80,42 @@ func writeFrame(conn net.Conn, op opcode, payload []byte) error {
 
 // answerPing queues the answer to a ping, in place of one that still waits:
 // only the latest ping needs one.
-func (c *webSocket) answerPing(payload []byte) {
-	c.mu.Lock()
-	c.pong = append([]byte(nil), payload...)
-	c.mu.Unlock()
-	c.pongDue.Store(true)
-	c.flushPong()
+func (s *socket) answerPing(payload []byte) {
+	s.mu.Lock()
+	s.pong = append([]byte(nil), payload...)
+	s.mu.Unlock()
+	s.pongDue.Store(true)
+	s.flushPong()
 }
 
 // flushPong writes the pong that waits. It does not wait for a Send that is
 // under way: that one will write the pong when it is done. So the reader is
 // held up by its own write at most.
-func (c *webSocket) flushPong() {
-	for c.pongDue.Load() && c.writing.TryLock() {
-		c.mu.Lock()
-		payload := c.pong
-		c.pong = nil
-		c.pongDue.Store(false)
-		c.mu.Unlock()
-		// A failure has ended the connection, which the reader will see.
-		_ = c.writeLocked(opPong, payload, time.Now().Add(c.sendTimeout))
-		c.writing.Unlock()
+func (s *socket) flushPong() {
+	for s.pongDue.Load() && s.writing.TryLock() {
+		s.mu.Lock()
+		payload := s.pong
+		s.pong = nil
+		s.pongDue.Store(false)
+		s.mu.Unlock()
+		// The owner ends a socket that fails, which the reader will see.
+		_ = s.writeLocked(opPong, payload, time.Now().Add(s.options.SendTimeout))
+		s.writing.Unlock()
 	}
 }
 
 // refuse tells a client that broke the protocol. A client that does not take
 // the frame at once is past being told.
-func (c *webSocket) refuse() {
-	_ = c.writeClose(closeProtocolError, time.Now().Add(c.sendTimeout))
+func (s *socket) refuse() {
+	_ = s.writeClose(closeProtocolError, time.Now().Add(s.options.SendTimeout))
 }
 
 // closeProtocolError is the status for violations of RFC 6455.
 const closeProtocolError CloseStatus = 1002
 
 // writeClose writes a close frame with an empty reason, unless one is out.
-func (c *webSocket) writeClose(status CloseStatus, deadline time.Time) error {
-	err := c.write(opClose, binary.BigEndian.AppendUint16(nil, uint16(status)), deadline)
+func (s *socket) writeClose(status CloseStatus, deadline time.Time) error {
+	err := s.write(opClose, binary.BigEndian.AppendUint16(nil, uint16(status)), deadline)
 	if errors.Is(err, errClosing) {
 		return nil
 	}
