@@ -26,9 +26,9 @@ import (
 type flags struct {
 	URLs     string   `name:"urls" default:"http://127.0.0.1:5000" placeholder:"URL" help:"Address to serve (default: ${default})."`
 	Redis    string   `placeholder:"ADDR" help:"Redis to use as a backplane, host:port (default: none)."`
-	Notify   bool     `help:"Take notifications from the channel notify.users of that Redis."`
+	Notify   toggle   `help:"Take notifications from the channel notify.users of that Redis."`
 	Prefix   string   `placeholder:"TEXT" help:"Put in front of the backplane's channel names."`
-	Detailed bool     `help:"Show clients the texts of all errors."`
+	Detailed toggle   `help:"Show clients the texts of all errors."`
 	Origins  []string `default:"http://localhost:3000" placeholder:"ORIGIN" help:"Origins whose pages may connect (default: ${default})."`
 
 	KeepAlive      float64 `name:"keepalive" placeholder:"SECONDS" help:"How often clients are pinged (default: 15)."`
@@ -36,6 +36,28 @@ type flags struct {
 	Handshake      float64 `placeholder:"SECONDS" help:"How long a client may take to shake hands (default: 15)."`
 	Parallel       int     `placeholder:"N" help:"Invocations of one client at once (default: 1)."`
 	StatefulBuffer int     `name:"statefulbuffer" placeholder:"BYTES" help:"Bytes that may be unacknowledged on a connection that can be resumed (default: 100,000)."`
+}
+
+// toggle is on as "--name", "--name=true" and, as the reference server wants it,
+// "--name true".
+type toggle bool
+
+// IsBool tells kong that the value may be missing.
+func (*toggle) IsBool() bool { return true }
+
+// Decode takes the value from the command line, if it is there.
+func (t *toggle) Decode(c *kong.DecodeContext) error {
+	*t = true
+	switch next := c.Scan.Peek(); next.Value {
+	case "true", "false":
+		*t = next.Value == "true"
+		c.Scan.Pop()
+	default:
+		if next.Type == kong.FlagValueToken {
+			return fmt.Errorf("%q is neither true nor false", next.Value)
+		}
+	}
+	return nil
 }
 
 func main() {

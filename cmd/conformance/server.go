@@ -38,7 +38,7 @@ func newServer(f *flags, logger log.Logger) (*server, error) {
 		s.close()
 		return nil, err
 	}
-	if f.Redis != "" && f.Notify {
+	if f.Redis != "" && bool(f.Notify) {
 		s.subscribe(f, chat, logger)
 	}
 	s.Handler = s.routes(f)
@@ -75,7 +75,7 @@ func (f *flags) options(shared backplane.Backplane, logger log.Logger) *hubs.Opt
 	return &hubs.Options{
 		Backplane:                   shared,
 		Logger:                      logger,
-		DetailedErrors:              f.Detailed,
+		DetailedErrors:              bool(f.Detailed),
 		KeepAliveInterval:           seconds(f.KeepAlive),
 		ClientTimeout:               seconds(f.ClientTimeout),
 		HandshakeTimeout:            seconds(f.Handshake),
