@@ -279,6 +279,8 @@ func TestMessagePackRefusesRecords(t *testing.T) {
 		{`92 06`, end, past},
 		{`C0`, library, "Unexpected msgpack code 192 (nil) encountered."},
 		{`81 01 02`, library, "Unexpected msgpack code 129 (fixmap) encountered."},
+		{`81`, library, "Unexpected msgpack code 129 (fixmap) encountered."},
+		{`DA 00`, library, "Unexpected msgpack code 218 (str 16) encountered."},
 		{`06`, library, "Unexpected msgpack code 6 (positive fixint) encountered."},
 		{`FF`, library, "Unexpected msgpack code 255 (negative fixint) encountered."},
 		{`A1 'x'`, library, "Unexpected msgpack code 161 (fixstr) encountered."},

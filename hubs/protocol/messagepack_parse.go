@@ -52,12 +52,16 @@ type msgpackParser struct {
 	m *Message
 }
 
-// root opens the record.
+// root opens the record. What is no array is told by its first byte, also if
+// the rest of it is missing.
 func (p *msgpackParser) root() (elements uint64, err error) {
-	t, err := p.r.next()
-	if err == nil && t.kind != msgpackArray {
-		err = errMsgpackCode(t.code)
+	if len(p.r.data) > 0 {
+		code := p.r.data[0]
+		if format, _ := formatOf(code); format.kind != msgpackArray {
+			return 0, libraryFault(errMsgpackCode(code))
+		}
 	}
+	t, err := p.r.next()
 	return t.n, libraryFault(err)
 }
 
