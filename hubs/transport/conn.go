@@ -154,6 +154,6 @@ type Resumable interface {
 
 	// ForbidResume makes the loss of the present socket the end, also where it
 	// is lost already: then Receive fails with the reason. Who comes back is answered
-	// 204 (protocol §1.3).
+	// 409 (protocol §1.3).
 	ForbidResume()
 }

@@ -109,8 +109,6 @@ func refuse(w http.ResponseWriter, err error, wanted Transports) {
 		answer(w, http.StatusServiceUnavailable, "The server is shutting down: connect again in a moment.")
 	case errors.Is(err, errOther):
 		answer(w, http.StatusBadRequest, "Cannot change transports mid-connection")
-	case errors.Is(err, errFinal):
-		answer(w, http.StatusNoContent, "")
 	case errors.Is(err, errTaken):
 		answer(w, http.StatusConflict, "")
 	case wanted == WebSockets:

@@ -6,10 +6,6 @@ import (
 	"net/http"
 )
 
-// errFinal is what a client finds that comes back to a connection that will
-// not outlive its socket, or has not.
-var errFinal = errors.New("the connection takes no other socket")
-
 // resume gives a connection another socket (protocol §9.4): the one it has is
 // dropped at once, whatever becomes of the new one. Of several clients that
 // come, the last wins.
@@ -57,9 +53,7 @@ func (c *resumable) takesLocked() error {
 	switch {
 	case c.over.Load():
 		return errUnknown
-	case c.final, c.failure != nil:
-		return errFinal
-	case c.resumed == nil:
+	case c.final, c.failure != nil, c.resumed == nil:
 		return errTaken
 	default:
 		return nil

@@ -338,7 +338,7 @@ func TestNotAllowedYet(t *testing.T) {
 		b.client.Close()
 		b.expectFailure(io.ErrUnexpectedEOF)
 		b.allow() // too late
-		b.refused(204, plain, "")
+		b.refused(409, plain, "")
 		b.expectFailure(io.ErrUnexpectedEOF)
 		b.conn.Abort()
 

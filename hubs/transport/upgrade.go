@@ -45,8 +45,8 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	back := h.registry.resumable(token)
-	if back != nil && errors.Is(back.takes(), errFinal) {
-		refuse(w, errFinal, WebSockets)
+	if back != nil && errors.Is(back.takes(), errTaken) {
+		refuse(w, errTaken, WebSockets)
 		return
 	}
 	if r.Header.Get("Sec-WebSocket-Version") != webSocketVersion {
