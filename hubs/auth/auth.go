@@ -21,6 +21,9 @@ type User struct {
 	Name string
 	// Expires is when the token that says so is good no more. Zero: never.
 	Expires time.Time
+	// Claims is what else the token says: see [HasClaim] and [HasRole]. They
+	// must not be changed.
+	Claims Claims
 }
 
 // Expired says whether a user's token has expired. That of an anonymous
@@ -34,6 +37,14 @@ func (u *User) Expired(now time.Time) bool {
 // called concurrently.
 type Scheme interface {
 	Authenticate(*http.Request) (*User, error)
+}
+
+// Challenger is a Scheme that tells those who are answered 401 how to sign in.
+type Challenger interface {
+	Scheme
+	// Challenge is the value of the header WWW-Authenticate. err is the one of
+	// Authenticate, nil for an anonymous caller.
+	Challenge(err error) string
 }
 
 // Anonymous takes everybody for an anonymous caller.
@@ -71,22 +82,37 @@ func Token(r *http.Request) string {
 	return ""
 }
 
-type userKey struct{}
+type (
+	userKey       struct{}
+	challengerKey struct{}
+)
 
 // Middleware authenticates each request before next sees it. A request that
-// the scheme refuses is answered 401, without saying why.
+// the scheme refuses is answered 401, with an empty body and what a
+// [Challenger] has to say.
 func Middleware(scheme Scheme, next http.Handler) http.Handler {
+	challenger, _ := scheme.(Challenger)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, err := scheme.Authenticate(r)
-		if err != nil {
-			w.WriteHeader(http.StatusUnauthorized)
+		switch {
+		case err != nil:
+			refuse(w, challenger, err)
 			return
-		}
-		if user != nil {
+		case user != nil:
 			r = r.WithContext(context.WithValue(r.Context(), userKey{}, user))
+		case challenger != nil:
+			r = r.WithContext(context.WithValue(r.Context(), challengerKey{}, challenger))
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// refuse answers 401. The challenger may be nil, and so may err.
+func refuse(w http.ResponseWriter, challenger Challenger, err error) {
+	if challenger != nil {
+		w.Header().Set("WWW-Authenticate", challenger.Challenge(err))
+	}
+	w.WriteHeader(http.StatusUnauthorized)
 }
 
 // UserOf is the user that Middleware found, nil for an anonymous caller.

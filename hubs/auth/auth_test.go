@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"testing"
 )
 
@@ -46,20 +47,56 @@ func TestMiddleware(t *testing.T) {
 			called := false
 			handler := Middleware(test.scheme, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				called = true
-				user := UserOf(r.Context())
-				if (user == nil) != (test.user == nil) || user != nil && *user != *test.user {
+				if user := UserOf(r.Context()); !reflect.DeepEqual(user, test.user) {
 					t.Errorf("user %v, want %v", user, test.user)
 				}
 			}))
 			w := httptest.NewRecorder()
 			handler.ServeHTTP(w, httptest.NewRequest("GET", "/hub?access_token=ale", nil))
-			if w.Code != test.status || called != (test.status == 200) || w.Body.Len() > 0 {
-				t.Errorf("status %d, body %q, called %v", w.Code, w.Body, called)
+			if w.Code != test.status || called != (test.status == 200) || w.Body.Len() > 0 || len(w.Header()) > 0 {
+				t.Errorf("status %d, header %v, body %q, called %v", w.Code, w.Header(), w.Body, called)
 			}
 		})
 	}
 	r := httptest.NewRequest("GET", "/hub", nil)
 	if user, err := (Name{}).Authenticate(r); user != nil || err != nil {
 		t.Errorf("without a token: %v, %v", user, err)
+	}
+}
+
+// picky is a scheme that says how to sign in.
+type picky struct{}
+
+func (picky) Authenticate(r *http.Request) (*User, error) {
+	switch Token(r) {
+	case "":
+		return nil, nil
+	case "good":
+		return &User{ID: "ale"}, nil
+	}
+	return nil, errors.New("bad token")
+}
+
+func (picky) Challenge(err error) string {
+	if err == nil {
+		return "Picky"
+	}
+	return "Picky error"
+}
+
+func TestChallenges(t *testing.T) {
+	handler := Middleware(picky{}, Require(HasRole("admin"), http.NotFoundHandler()))
+	for _, test := range []struct {
+		token  string
+		status int
+		want   string
+	}{
+		{"", 401, "Picky"}, {"bad", 401, "Picky error"}, {"good", 403, ""},
+	} {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest("GET", "/hub?access_token="+test.token, nil))
+		if got := w.Header().Get("WWW-Authenticate"); w.Code != test.status || got != test.want || w.Body.Len() > 0 {
+			t.Errorf("%q: %d, %q, body %q; want %d, %q", test.token, w.Code, got, w.Body, test.status, test.want)
+		}
 	}
 }
