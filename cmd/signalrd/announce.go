@@ -8,7 +8,7 @@ import (
 )
 
 // announce prints what is served and how to try it.
-func announce(out io.Writer, c *config, addr net.Addr, f *farm) {
+func announce(out io.Writer, c *config, addr net.Addr, users *signIn, f *farm) {
 	line := func(what, format string, args ...any) {
 		fmt.Fprintf(out, "  %-14s %s\n", what, fmt.Sprintf(format, args...))
 	}
@@ -24,11 +24,7 @@ func announce(out io.Writer, c *config, addr net.Addr, f *farm) {
 		line("Redis", "none: this server stands alone, and nothing can be published to it")
 	}
 	line("pages from", "%s", strings.Join(c.Origins, ", "))
-	if c.Auth == "name" {
-		line("users", "an access token is its user's name (development only)")
-	} else {
-		line("users", "everybody is anonymous")
-	}
+	line("users", "%s", users.about)
 	if f.address == "" {
 		return
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"signalrd/hubs/auth"
 	"signalrd/hubs/transport"
 )
 
@@ -16,19 +15,22 @@ import (
 type config struct {
 	Dev bool `help:"Development: listen on 127.0.0.1:5000, use the Redis on 127.0.0.1:6379 or start one there, allow pages from http://localhost:3000, and take access tokens for user names. Other flags override each of these."`
 
-	Listen  string   `default:"127.0.0.1:5000" placeholder:"ADDR" help:"Address to serve HTTP on (default: ${default})."`
-	Origins []string `placeholder:"ORIGIN" help:"Origins whose pages may connect, such as https://app.example.com; \"none\" for this server's own only, \"*\" for any (default: must be said; with --dev http://localhost:3000)."`
-	Auth    string   `enum:",anonymous,name" default:"" placeholder:"SCHEME" help:"How users are known: \"anonymous\": not at all; \"name\", with --dev only: the access token is the name (default: must be said; with --dev name)."`
+	Listen  string      `default:"127.0.0.1:5000" placeholder:"ADDR" help:"Address to serve HTTP on (default: ${default})."`
+	Origins []string    `placeholder:"ORIGIN" help:"Origins whose pages may connect, such as https://app.example.com; \"none\" for this server's own only, \"*\" for any (default: must be said; with --dev http://localhost:3000)."`
+	SignIn  signInFlags `embed:""`
 
 	Backplane   string `enum:"redis,local" default:"redis" help:"\"redis\": all servers on one Redis are one farm; \"local\": this server stands alone (default: ${default})."`
 	Redis       string `placeholder:"URL" help:"Redis to use, redis://[user:password@]host:port (default: must be said unless --backplane=local; with --dev redis://127.0.0.1:6379)."`
 	RedisPrefix string `placeholder:"TEXT" help:"Put in front of the backplane's channel names, as ASP.NET Core's ChannelPrefix (default: empty)."`
 	HubName     string `default:"ChatHub" placeholder:"NAME" help:"The hub's name on the backplane: in a farm with ASP.NET Core the full name of its hub class (default: ${default})."`
 
-	Path           string `default:"/chathub" placeholder:"PATH" help:"Path of the hub (default: ${default})."`
-	DetailedErrors bool   `help:"Show clients the texts of all errors (default: off)."`
-	MaxMessage     int    `default:"32768" placeholder:"BYTES" help:"Largest message taken from a client (default: ${default})."`
-	QueueBytes     int    `default:"1048576" placeholder:"BYTES" help:"A client for which more than this waits to be sent is dropped (default: ${default})."`
+	Path                string   `default:"/chathub" placeholder:"PATH" help:"Path of the hub (default: ${default})."`
+	Transports          []string `default:"websockets,sse,longpolling" placeholder:"NAME" help:"How clients may connect: websockets, sse, longpolling (default: ${default})."`
+	StatefulReconnect   bool     `default:"true" negatable:"" help:"Let clients that ask for it resume a connection whose socket is lost (default: on)."`
+	ParallelInvocations int      `default:"1" placeholder:"N" help:"How many invocations of one client run at once (default: ${default})."`
+	DetailedErrors      bool     `help:"Show clients the texts of all errors (default: off)."`
+	MaxMessage          int      `default:"32768" placeholder:"BYTES" help:"Largest message taken from a client (default: ${default})."`
+	QueueBytes          int      `default:"1048576" placeholder:"BYTES" help:"A client for which more than this waits to be sent is dropped (default: ${default})."`
 
 	NotifyChannel        string `default:"notify.users" placeholder:"CHANNEL" help:"Redis channel of notifications (default: ${default})."`
 	NotifyMaxBytes       int    `default:"1048576" placeholder:"BYTES" help:"Largest notification taken (default: ${default})."`
@@ -49,6 +51,9 @@ const (
 	devOrigin = "http://localhost:3000"
 )
 
+// say takes one thing that is wrong.
+type say func(format string, args ...any)
+
 // Validate fills in what --dev chooses and refuses what is missing or makes
 // no sense: everything at once.
 func (c *config) Validate() error {
@@ -58,7 +63,9 @@ func (c *config) Validate() error {
 	if missing := c.missing(); len(missing) > 0 {
 		return fmt.Errorf("not said, and not assumed without --dev:\n  %s", strings.Join(missing, "\n  "))
 	}
-	if wrong := c.wrong(); len(wrong) > 0 {
+	var wrong []string
+	c.wrong(func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) })
+	if len(wrong) > 0 {
 		return fmt.Errorf("cannot start with:\n  %s", strings.Join(wrong, "\n  "))
 	}
 	return nil
@@ -71,17 +78,12 @@ func (c *config) missing() (missing []string) {
 	if len(c.Origins) == 0 {
 		missing = append(missing, "--origins=ORIGIN,... whose pages may connect (or --origins=none)")
 	}
-	if c.Auth == "" {
-		missing = append(missing, "--auth=anonymous: how users are known")
-	}
-	return missing
+	return append(missing, c.SignIn.missing()...)
 }
 
-func (c *config) wrong() (wrong []string) {
-	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
-	if c.Auth == "name" && !c.Dev {
-		say("--auth=name: it lets anybody be anybody and goes with --dev only")
-	}
+// wrong reports what makes no sense.
+func (c *config) wrong(say say) {
+	c.SignIn.wrong(c.Dev, say)
 	if _, err := c.origins(); err != nil {
 		say("--origins: %v", err)
 	}
@@ -94,12 +96,25 @@ func (c *config) wrong() (wrong []string) {
 	if c.HubName == "" {
 		say("--hub-name: it cannot be empty")
 	}
-	for _, size := range []struct {
+	if _, err := c.transports(); err != nil {
+		say("--transports=%s: %v", strings.Join(c.Transports, ","), err)
+	}
+	c.wrongLimits(say)
+}
+
+func (c *config) wrongLimits(say say) {
+	for _, limit := range []struct {
 		flag  string
-		bytes int
-	}{{"max-message", c.MaxMessage}, {"queue-bytes", c.QueueBytes}, {"notify-max-bytes", c.NotifyMaxBytes}} {
-		if size.bytes < 1 {
-			say("--%s=%d: at least 1 byte", size.flag, size.bytes)
+		value int
+		least string
+	}{
+		{"parallel-invocations", c.ParallelInvocations, "1 invocation"},
+		{"max-message", c.MaxMessage, "1 byte"},
+		{"queue-bytes", c.QueueBytes, "1 byte"},
+		{"notify-max-bytes", c.NotifyMaxBytes, "1 byte"},
+	} {
+		if limit.value < 1 {
+			say("--%s=%d: at least %s", limit.flag, limit.value, limit.least)
 		}
 	}
 	for _, time := range []struct {
@@ -110,7 +125,6 @@ func (c *config) wrong() (wrong []string) {
 			say("--%s=%s: a time above zero, such as 15s", time.flag, time.time)
 		}
 	}
-	return wrong
 }
 
 func (c *config) chooseForDevelopment() {
@@ -120,8 +134,8 @@ func (c *config) chooseForDevelopment() {
 	if len(c.Origins) == 0 {
 		c.Origins = []string{devOrigin}
 	}
-	if c.Auth == "" {
-		c.Auth = "name"
+	if c.SignIn.Auth == "" {
+		c.SignIn.Auth = "name"
 	}
 }
 
@@ -130,6 +144,22 @@ func (c *config) origins() ([]string, error) {
 		return nil, nil
 	}
 	return transport.ParseOrigins(c.Origins)
+}
+
+func (c *config) transports() (set transport.Transports, err error) {
+	known := map[string]transport.Transports{
+		"websockets":  transport.WebSockets,
+		"sse":         transport.ServerSentEvents,
+		"longpolling": transport.LongPolling,
+	}
+	for _, name := range c.Transports {
+		one, ok := known[strings.ToLower(name)]
+		if !ok {
+			return 0, fmt.Errorf("%q is none; say one or several of websockets,sse,longpolling", name)
+		}
+		set |= one
+	}
+	return set, nil
 }
 
 // redisOptions says where Redis is; nil if there is to be none. Its errors do
@@ -144,11 +174,4 @@ func (c *config) redisOptions() (*redis.Options, error) {
 		return nil, fmt.Errorf("%s; say redis://user:password@host:6379", why)
 	}
 	return options, nil
-}
-
-func (c *config) scheme() auth.Scheme {
-	if c.Auth == "name" {
-		return auth.Name{}
-	}
-	return auth.Anonymous{}
 }

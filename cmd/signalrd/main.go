@@ -10,12 +10,15 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/redis/go-redis/v9"
+
+	"signalrd/hubs/auth/jwtbearer"
 )
 
 func main() {
@@ -24,6 +27,7 @@ func main() {
 		kong.Name("signalrd"),
 		kong.Description("A SignalR server: stock clients, a Redis backplane shared with ASP.NET Core, notifications by PUBLISH."),
 		kong.DefaultEnvars("SIGNALRD"),
+		kong.Vars{"user_claims": strings.Join(jwtbearer.UserClaims, ","), "name_claims": strings.Join(jwtbearer.NameClaims, ",")},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
 	)
 	logger := newLogger(c.LogLevel)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"net"
 	"net/http"
 	"sync"
@@ -25,35 +26,45 @@ func run(ctx context.Context, c *config, logger log.Logger, out io.Writer) error
 		return fmt.Errorf("listen on %s: %w (say --listen=ADDR for another address)", c.Listen, err)
 	}
 	defer listener.Close()
+	users, err := c.SignIn.begin(logger)
+	if err != nil {
+		return err
+	}
+	defer users.close()
 	farm, err := joinFarm(ctx, c, logger)
 	if err != nil {
 		return err
 	}
 	defer farm.leave()
 	hub, err := hubs.NewServer(chat.New, &hubs.Options{
-		Backplane:                 farm.backplane,
-		Logger:                    logger,
-		DetailedErrors:            c.DetailedErrors,
-		MaximumReceiveMessageSize: c.MaxMessage,
-		QueueBytes:                c.QueueBytes,
-		HandshakeTimeout:          c.HandshakeTimeout,
-		KeepAliveInterval:         c.KeepAlive,
-		ClientTimeout:             c.ClientTimeout,
+		Backplane:                  farm.backplane,
+		Logger:                     logger,
+		DetailedErrors:             c.DetailedErrors,
+		MaximumReceiveMessageSize:  c.MaxMessage,
+		MaximumParallelInvocations: c.ParallelInvocations,
+		QueueBytes:                 c.QueueBytes,
+		HandshakeTimeout:           c.HandshakeTimeout,
+		KeepAliveInterval:          c.KeepAlive,
+		ClientTimeout:              c.ClientTimeout,
 	})
 	if err != nil {
 		return err
 	}
-	handler, err := routes(c, hub, farm, logger)
+	handler, err := routes(c, hub, users, farm, logger)
 	if err != nil {
 		return err
 	}
-	announce(out, c, listener.Addr(), farm)
+	announce(out, c, listener.Addr(), users, farm)
 	return serve(ctx, c, listener, handler, hub, logger)
 }
 
 // routes is everything that is served over HTTP.
-func routes(c *config, hub *hubs.Server, farm *farm, logger log.Logger) (http.Handler, error) {
+func routes(c *config, hub *hubs.Server, users *signIn, farm *farm, logger log.Logger) (http.Handler, error) {
 	origins, err := c.origins()
+	if err != nil {
+		return nil, err
+	}
+	transports, err := c.transports()
 	if err != nil {
 		return nil, err
 	}
@@ -62,8 +73,15 @@ func routes(c *config, hub *hubs.Server, farm *farm, logger log.Logger) (http.Ha
 	other.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
 	mux := transport.NewMux(other)
 	mux.Handle(c.Path, hub.Handler(&hubs.Endpoint{
-		Authenticate: c.scheme(),
-		Transport:    transport.Options{Origins: origins, Logger: logger},
+		Authenticate:  users.scheme,
+		Require:       users.require,
+		CloseOnExpiry: c.SignIn.CloseOnExpiry,
+		Transport: transport.Options{
+			Origins:                 origins,
+			Transports:              transports,
+			AllowStatefulReconnects: c.StatefulReconnect,
+			Logger:                  logger,
+		},
 	}))
 	return mux, nil
 }
@@ -71,7 +89,11 @@ func routes(c *config, hub *hubs.Server, farm *farm, logger log.Logger) (http.Ha
 // serve answers HTTP until ctx ends. Then it accepts nobody, tells the
 // connected that they may connect elsewhere, and waits for them to go.
 func serve(ctx context.Context, c *config, listener net.Listener, handler http.Handler, hub *hubs.Server, logger log.Logger) error {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          stdlog.New(log.NewStdlibAdapter(level.Warn(log.With(logger, "part", "http"))), "", 0),
+	}
 	var failed error
 	var serving sync.WaitGroup
 	ctx, stop := context.WithCancel(ctx)

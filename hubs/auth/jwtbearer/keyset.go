@@ -77,12 +77,17 @@ type KeySet struct {
 	asked time.Time     // when requests last wanted one
 }
 
+// CheckFile says why a file holds no keys, if so.
+func CheckFile(path string, parse func([]byte) ([]Key, error)) error {
+	return newKeySet(fileSource{path, parse}, (*KeySetOptions)(nil).withDefaults(0)).first()
+}
+
 // FromFile reads keys from a file, with one of the Parse functions, and again
 // when it changes. It fails if it has no keys now. Nil options mean the defaults.
 func FromFile(path string, parse func([]byte) ([]Key, error), options *KeySetOptions) (*KeySet, error) {
 	s := newKeySet(fileSource{path, parse}, options.withDefaults(5*time.Second))
-	if err := s.refresh(context.Background()); err != nil {
-		return nil, fmt.Errorf("read keys from %s: %w", path, err)
+	if err := s.first(); err != nil {
+		return nil, err
 	}
 	s.start()
 	return s, nil
@@ -114,6 +119,17 @@ func (s *KeySet) start() {
 	s.stop, s.stopped = stop, ctx.Done()
 	s.running.Go(func() { s.run(ctx) })
 }
+
+// first reads the source for the first time.
+func (s *KeySet) first() error {
+	if err := s.refresh(context.Background()); err != nil {
+		return fmt.Errorf("read keys from %s: %w", s.source, err)
+	}
+	return nil
+}
+
+// String says where the keys come from, without what may be secret in a URL.
+func (s *KeySet) String() string { return s.source.String() }
 
 // Close stops following the source, and waits until nothing does any more. The
 // keys that there are stay. It returns nil.
