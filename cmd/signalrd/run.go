@@ -86,14 +86,19 @@ func routes(c *config, hub *hubs.Server, users *signIn, farm *farm, logger log.L
 	return mux, nil
 }
 
-// serve answers HTTP until ctx ends. Then it accepts nobody, tells the
-// connected that they may connect elsewhere, and waits for them to go.
-func serve(ctx context.Context, c *config, listener net.Listener, handler http.Handler, hub *hubs.Server, logger log.Logger) error {
-	server := &http.Server{
+// newHTTPServer has net/http log as everything else does.
+func newHTTPServer(handler http.Handler, logger log.Logger) *http.Server {
+	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          stdlog.New(log.NewStdlibAdapter(level.Warn(log.With(logger, "part", "http"))), "", 0),
 	}
+}
+
+// serve answers HTTP until ctx ends. Then it accepts nobody, tells the
+// connected that they may connect elsewhere, and waits for them to go.
+func serve(ctx context.Context, c *config, listener net.Listener, handler http.Handler, hub *hubs.Server, logger log.Logger) error {
+	server := newHTTPServer(handler, logger)
 	var failed error
 	var serving sync.WaitGroup
 	ctx, stop := context.WithCancel(ctx)
