@@ -145,6 +145,13 @@ func TestServersInTrouble(t *testing.T) {
 		{"garbage", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>geheim")) }, "no JSON Web Key Set"},
 		{"no keys", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{"keys":[]}`)) }, "none in it"},
 		{"10 MB", func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 10<<20)) }, "larger than 1048576 bytes"},
+		{"without an end", func(w http.ResponseWriter, _ *http.Request) {
+			for chunk := make([]byte, 64<<10); ; {
+				if _, err := w.Write(chunk); err != nil {
+					return
+				}
+			}
+		}, "larger than 1048576 bytes"},
 		{"cut off", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			w.Write(good[:20])
