@@ -59,8 +59,12 @@ func (h *ReferenceHub) WhoAmI() string {
 	return h.User().ID
 }
 
-func (h *ReferenceHub) Slow(ms int32) string {
-	time.Sleep(milliseconds(ms))
+// Slow takes its time, but not longer than its caller stays.
+func (h *ReferenceHub) Slow(ctx context.Context, ms int32) string {
+	select {
+	case <-time.After(milliseconds(ms)):
+	case <-ctx.Done():
+	}
 	return fmt.Sprintf("slow %d", ms)
 }
 
