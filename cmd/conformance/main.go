@@ -24,12 +24,13 @@ import (
 
 // flags are those of the reference server; times are in seconds.
 type flags struct {
-	URLs     string   `name:"urls" default:"http://127.0.0.1:5000" placeholder:"URL" help:"Address to serve (default: ${default})."`
-	Redis    string   `placeholder:"ADDR" help:"Redis to use as a backplane, host:port (default: none)."`
-	Notify   toggle   `help:"Take notifications from the channel notify.users of that Redis."`
-	Prefix   string   `placeholder:"TEXT" help:"Put in front of the backplane's channel names."`
-	Detailed toggle   `help:"Show clients the texts of all errors."`
-	Origins  []string `default:"http://localhost:3000" placeholder:"ORIGIN" help:"Origins whose pages may connect (default: ${default})."`
+	URLs        string   `name:"urls" default:"http://127.0.0.1:5000" placeholder:"URL" help:"Address to serve (default: ${default})."`
+	Redis       string   `placeholder:"ADDR" help:"Redis to use as a backplane, host:port (default: none)."`
+	Notify      toggle   `help:"Take notifications from the channel notify.users of that Redis."`
+	Prefix      string   `placeholder:"TEXT" help:"Put in front of the backplane's channel names."`
+	Detailed    toggle   `help:"Show clients the texts of all errors."`
+	MessagePack toggle   `name:"messagepack" default:"true" help:"Offer MessagePack beside JSON (default: true)."`
+	Origins     []string `default:"http://localhost:3000" placeholder:"ORIGIN" help:"Origins whose pages may connect (default: ${default})."`
 
 	KeepAlive      float64 `name:"keepalive" placeholder:"SECONDS" help:"How often clients are pinged (default: 15)."`
 	ClientTimeout  float64 `name:"clienttimeout" placeholder:"SECONDS" help:"How long a client that pings may be silent (default: 30)."`

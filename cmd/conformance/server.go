@@ -13,6 +13,7 @@ import (
 	"signalrd/backplane"
 	"signalrd/hubs"
 	"signalrd/hubs/auth"
+	"signalrd/hubs/protocol"
 	"signalrd/hubs/transport"
 	"signalrd/notify"
 )
@@ -72,8 +73,13 @@ func (s *server) share(hubName string, local *backplane.Local) (backplane.Backpl
 }
 
 func (f *flags) options(shared backplane.Backplane, logger log.Logger) *hubs.Options {
+	offered := protocol.All()
+	if !f.MessagePack {
+		offered = []protocol.Protocol{protocol.JSON}
+	}
 	return &hubs.Options{
 		Backplane:                   shared,
+		Protocols:                   offered,
 		Logger:                      logger,
 		DetailedErrors:              bool(f.Detailed),
 		KeepAliveInterval:           seconds(f.KeepAlive),
