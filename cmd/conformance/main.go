@@ -1,6 +1,7 @@
 // Command conformance serves the hubs that the recorded behaviour of ASP.NET
 // Core was taken from: same methods, paths and flags. Whatever can be played against
-// that server can be played against this one, and the answers compared.
+// that server can be played against this one, and the answers compared: the package's tests
+// do that with the recordings in testdata.
 //
 //	go run ./cmd/conformance --urls http://127.0.0.1:5000
 //
@@ -92,7 +93,9 @@ func run(ctx context.Context, f *flags, logger log.Logger) error {
 	defer stopped()
 	fmt.Printf("serving %s\n", listener.Addr())
 	err = server.Serve(listener)
-	s.close()
+	closing, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	s.close(closing)
 	if ctx.Err() != nil {
 		return nil
 	}

@@ -36,7 +36,7 @@ func newServer(f *flags, logger log.Logger) (*server, error) {
 	}
 	chat := backplane.NewLocal()
 	if err := s.addHubs(f, chat, logger); err != nil {
-		s.close()
+		s.close(context.Background())
 		return nil, err
 	}
 	if f.Redis != "" && bool(f.Notify) {
@@ -118,10 +118,9 @@ func (s *server) routes(f *flags) http.Handler {
 	return mux
 }
 
-// close ends everything; newServer may have stopped halfway.
-func (s *server) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
+// close ends everything; when ctx ends, what still takes its time is dropped. newServer
+// may have stopped halfway.
+func (s *server) close(ctx context.Context) error {
 	var err error
 	for _, hub := range []*hubs.Server{s.reference, s.chat} {
 		if hub != nil {
