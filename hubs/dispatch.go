@@ -84,13 +84,6 @@ func (c *connection) invoke(m *protocol.Message) bool {
 		return true
 	}
 	running := &call{connection: c, holdsSlot: true}
-	if cap(c.slots) > 1 {
-		c.server.spawn(func() {
-			defer running.freeSlot()
-			c.run(running, inv)
-		})
-		return true
-	}
 	return c.inline(running, func() { c.run(running, inv) })
 }
 

@@ -36,8 +36,9 @@ type Options struct {
 	MaximumReceiveMessageSize int
 
 	// MaximumParallelInvocations is how many invocations of one client run at
-	// once; the next one waits. Those that stream in either direction do not
-	// count. Default: 1, so that they run one after the other.
+	// once; the next one waits. They begin in the order in which they came, and
+	// one that ends within 10 ms ends before the next begins. Those that stream in
+	// either direction do not count. Default: 1, so that they run one after the other.
 	MaximumParallelInvocations int
 
 	// MaximumStreams is how many invocations of one client that stream, in

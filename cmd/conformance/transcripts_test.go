@@ -34,23 +34,19 @@ var recordings = []struct {
 	{"detailed/", "transcripts-detailed.json", 54, []string{"--detailed", "true"}},
 }
 
-// atOnce are scenarios in which an invocation and a stream run at the same time. Here that means
-// on two goroutines; ASP.NET Core starts the second when the first one waits for something.
-var atOnce = []string{"parallel/ping-and-stream-behind-a-full-house"}
-
 // TestTranscripts plays everything that was recorded. Each scenario has a server of its own:
 // many send to every connection of the hub.
 func TestTranscripts(t *testing.T) {
 	t.Run("local", func(t *testing.T) {
-		playAll(t, func(t *testing.T, s *replay.Scenario, unordered bool, arguments ...string) {
-			if err := playInMemory(t, s, replay.Options{Unordered: unordered}, arguments...); err != nil {
+		playAll(t, func(t *testing.T, s *replay.Scenario, arguments ...string) {
+			if err := playInMemory(t, s, arguments...); err != nil {
 				t.Error(err)
 			}
 		})
 	})
 	t.Run("redis", func(t *testing.T) {
 		addr, clock := peers.Redis(t).Addr(), newClock(t)
-		playAll(t, func(t *testing.T, s *replay.Scenario, _ bool, arguments ...string) {
+		playAll(t, func(t *testing.T, s *replay.Scenario, arguments ...string) {
 			arguments = append(arguments, "--redis", addr, "--prefix")
 			for try := 1; ; try++ {
 				began := time.Now()
@@ -75,7 +71,7 @@ const tries = 5
 const patience = 15 * time.Second
 
 // playAll plays all recordings, each scenario in a test of its own.
-func playAll(t *testing.T, play func(t *testing.T, s *replay.Scenario, unordered bool, arguments ...string)) {
+func playAll(t *testing.T, play func(t *testing.T, s *replay.Scenario, arguments ...string)) {
 	for _, r := range recordings {
 		scenarios := load(t, r.file)
 		if len(scenarios) != r.scenarios {
@@ -84,7 +80,7 @@ func playAll(t *testing.T, play func(t *testing.T, s *replay.Scenario, unordered
 		for _, scenario := range scenarios {
 			t.Run(r.group+scenario.Name, func(t *testing.T) {
 				t.Parallel()
-				play(t, &scenario, slices.Contains(atOnce, scenario.Name), slices.Clone(r.flags)...)
+				play(t, &scenario, slices.Clone(r.flags)...)
 			})
 		}
 	}
@@ -110,7 +106,7 @@ func TestDifferencesAreFound(t *testing.T) {
 			t.Parallel()
 			scenario := load(t, "well.json")[0]
 			spoil(scenario.Steps)
-			err := playInMemory(t, &scenario, replay.Options{})
+			err := playInMemory(t, &scenario)
 			if err == nil || !strings.Contains(err.Error(), "want") {
 				t.Errorf("error %v, want one that says what was wanted", err)
 			}
@@ -119,7 +115,7 @@ func TestDifferencesAreFound(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		t.Parallel()
 		scenario := load(t, "well.json")[0]
-		if err := playInMemory(t, &scenario, replay.Options{}); err != nil {
+		if err := playInMemory(t, &scenario); err != nil {
 			t.Error(err)
 		}
 	})
@@ -128,7 +124,7 @@ func TestDifferencesAreFound(t *testing.T) {
 func TestWithoutMessagePack(t *testing.T) {
 	t.Parallel()
 	for _, scenario := range load(t, "nomessagepack.json") {
-		if err := playInMemory(t, &scenario, replay.Options{}, "--messagepack", "false"); err != nil {
+		if err := playInMemory(t, &scenario, "--messagepack", "false"); err != nil {
 			t.Error(err)
 		}
 	}
@@ -146,13 +142,12 @@ func load(t *testing.T, file string) []replay.Scenario {
 // playInMemory plays on a server without a backplane. The time is the test's own and goes on
 // when nobody has anything to do: what comes at what time, and that nothing more comes, does
 // not depend on how busy the machine is.
-func playInMemory(t *testing.T, s *replay.Scenario, options replay.Options, arguments ...string) (err error) {
+func playInMemory(t *testing.T, s *replay.Scenario, arguments ...string) (err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		l := newMemoryListener()
 		serve(t, l, arguments...)
-		options.Dial = l.dial
-		err = replay.Play("http://"+l.Addr().String(), s, options)
+		err = replay.Play("http://"+l.Addr().String(), s, replay.Options{Dial: l.dial})
 	})
 	return err
 }
