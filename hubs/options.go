@@ -37,8 +37,9 @@ type Options struct {
 
 	// MaximumParallelInvocations is how many invocations of one client run at
 	// once; the next one waits. They begin in the order in which they came, and
-	// one that ends within 10 ms ends before the next begins. Those that stream in
-	// either direction do not count. Default: 1, so that they run one after the other.
+	// one that ends within a millisecond ends before the next begins. Those that
+	// stream in either direction do not count. Default: 1, so that they run one
+	// after the other.
 	MaximumParallelInvocations int
 
 	// MaximumStreams is how many invocations of one client that stream, in

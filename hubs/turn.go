@@ -23,13 +23,24 @@ type turn struct {
 	relief *time.Timer
 }
 
-// patience is how long the reading goroutine runs a call before another one
-// goes on reading. Handing over costs about as much as a quick call does.
-const patience = 10 * time.Millisecond
+// How long the reading goroutine runs a call before another one goes on
+// reading. Handing over costs about as much as a quick call does. Where other
+// calls may run beside it they wait no longer than that for one that waits itself.
+const (
+	patience         = 10 * time.Millisecond
+	parallelPatience = time.Millisecond
+)
+
+func (c *connection) patience() time.Duration {
+	if cap(c.slots) > 1 {
+		return parallelPatience
+	}
+	return patience
+}
 
 // begin notes that the reading goroutine starts a call. When that has lasted
-// for long, relieve is called.
-func (t *turn) begin(relieve func()) (ticket uint64) {
+// for longer than patience, relieve is called.
+func (t *turn) begin(patience time.Duration, relieve func()) (ticket uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ticket++
@@ -66,7 +77,7 @@ func (t *turn) take() bool {
 // inline runs f, which may take long, on the reading goroutine. inline
 // returns false when another goroutine reads by then.
 func (c *connection) inline(running *call, f func()) (reading bool) {
-	ticket := c.turn.begin(c.handOver)
+	ticket := c.turn.begin(c.patience(), c.handOver)
 	returned := false
 	defer func() {
 		running.freeSlot()
