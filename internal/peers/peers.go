@@ -1,5 +1,5 @@
 // Package peers finds and starts the programs that tests talk to and that do
-// not come with Go: Redis, Node, .NET, a browser. A test whose peer is
+// not come with Go: Redis, Node, .NET, ASP.NET Core, a browser. A test whose peer is
 // missing is skipped and says how to get it; with SIGNALRD_REQUIRE_PEERS set to
 // anything it fails instead, so that a complete run can be told from a partial one.
 package peers
@@ -17,6 +17,15 @@ const RequireVariable = "SIGNALRD_REQUIRE_PEERS"
 // is not in PATH.
 const DotnetVariable = "SIGNALRD_DOTNET"
 
+// ReferenceVariable is the environment variable that says where the command is that
+// serves the hubs of cmd/conformance with ASP.NET Core and takes the same flags.
+// It is in no package, so that it can be missing for good: [NoReference] says so.
+const ReferenceVariable = "SIGNALRD_REFERENCE"
+
+// NoReference is the value of SIGNALRD_REFERENCE that skips the tests that need
+// the command, even where missing peers fail.
+const NoReference = "none"
+
 // Node returns the path of Node.js.
 func Node(t testing.TB) string {
 	t.Helper()
@@ -32,6 +41,19 @@ func Dotnet(t testing.TB) string {
 		return find(t, ".NET", get, path)
 	}
 	return find(t, ".NET", get, "dotnet")
+}
+
+// Reference returns the path of the command that SIGNALRD_REFERENCE names. Its
+// first start may take minutes: it may build what it runs.
+func Reference(t testing.TB) string {
+	t.Helper()
+	path := os.Getenv(ReferenceVariable)
+	if path == NoReference {
+		t.Skipf("no ASP.NET Core server, as %s says", ReferenceVariable)
+	}
+	return find(t, "an ASP.NET Core server with the hubs of cmd/conformance",
+		"set "+ReferenceVariable+" to the path of a command that takes the flags of cmd/conformance, or to "+NoReference+" to do without",
+		path)
 }
 
 // Chromium returns the path of Chromium or Google Chrome.

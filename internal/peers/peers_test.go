@@ -80,11 +80,12 @@ func outcome(find func(testing.TB) string) string {
 
 func TestMissingPeers(t *testing.T) {
 	finders := map[string]func(testing.TB) string{
-		"node": peers.Node, "dotnet": peers.Dotnet, "chromium": peers.Chromium,
+		"node": peers.Node, "dotnet": peers.Dotnet, "chromium": peers.Chromium, "reference": peers.Reference,
 		"redis": func(t testing.TB) string { return peers.Redis(t).Addr() },
 	}
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv(peers.DotnetVariable, "")
+	t.Setenv(peers.ReferenceVariable, "")
 	for name, find := range finders {
 		t.Setenv(peers.RequireVariable, "")
 		if got := outcome(find); got != "skipped" {
@@ -94,6 +95,15 @@ func TestMissingPeers(t *testing.T) {
 		if got := outcome(find); got != "failed" {
 			t.Errorf("%s required: %s, want failed", name, got)
 		}
+	}
+}
+
+// A machine that can have no reference says so, and all else is still required.
+func TestNoReference(t *testing.T) {
+	t.Setenv(peers.RequireVariable, "1")
+	t.Setenv(peers.ReferenceVariable, peers.NoReference)
+	if got := outcome(peers.Reference); got != "skipped" {
+		t.Errorf("%s, want skipped", got)
 	}
 }
 
@@ -117,6 +127,10 @@ func TestFoundPeers(t *testing.T) {
 	}
 	t.Setenv(peers.DotnetVariable, elsewhere)
 	if got := peers.Dotnet(t); got != elsewhere {
+		t.Errorf("found %s, want %s", got, elsewhere)
+	}
+	t.Setenv(peers.ReferenceVariable, elsewhere)
+	if got := peers.Reference(t); got != elsewhere {
 		t.Errorf("found %s, want %s", got, elsewhere)
 	}
 }
