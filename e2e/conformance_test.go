@@ -33,19 +33,36 @@ func startConformance(t *testing.T) string {
 	if url := os.Getenv(conformanceVariable); url != "" {
 		return strings.TrimSuffix(url, "/")
 	}
+	url, _ := runConformance(t, "--detailed", "true")
+	return url
+}
+
+// runConformance runs cmd/conformance until the test ends, and returns its
+// address.
+func runConformance(t *testing.T, flags ...string) (url string, server *process) {
+	t.Helper()
 	if err := buildConformance(); err != nil {
 		t.Fatal(err)
 	}
+	return serve(t, "conformance", patience, func(url string) *exec.Cmd {
+		return program(t, "conformance", append([]string{"--urls", url}, flags...)...)
+	})
+}
+
+// serve runs a server on a free port until the test ends, and returns its address
+// when it answers, for which it has the given time.
+func serve(t *testing.T, name string, start time.Duration, command func(url string) *exec.Cmd) (url string, server *process) {
+	t.Helper()
 	const tries = 5 // between finding a port and using it, others may take it
 	for range tries {
 		url := "http://" + freeAddress(t)
-		server := run(t, "conformance", program(t, "conformance", "--urls", url, "--detailed", "true"))
-		if err := server.awaitHTTP(t, url); err == nil {
-			return url
+		server := run(t, name, command(url))
+		if err := server.awaitHTTP(t, url, start); err == nil {
+			return url, server
 		}
 	}
-	t.Fatal("cmd/conformance does not start")
-	return ""
+	t.Fatalf("%s does not start", name)
+	return "", nil
 }
 
 var buildConformance = sync.OnceValue(func() error {
@@ -68,9 +85,9 @@ func freeAddress(t *testing.T) string {
 }
 
 // awaitHTTP blocks until the process answers requests, which it does not announce.
-func (p *process) awaitHTTP(t *testing.T, url string) error {
+func (p *process) awaitHTTP(t *testing.T, url string, atMost time.Duration) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), atMost)
 	defer cancel()
 	for {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -25,8 +25,18 @@ type goReceiver struct{ messages chan<- string }
 
 func (r *goReceiver) Message(text string) { r.messages <- text }
 
-// startGoClient starts a client, which is signed in if it has a name.
+// startGoClient starts a client on the reference hub, which is signed in if it
+// has a name.
 func startGoClient(t *testing.T, server, name string, transport signalr.TransportType, format signalr.TransferFormatType) *goClient {
+	t.Helper()
+	messages := make(chan string, 100)
+	client := startGoReceiver(t, server+"/reference", name, transport, format, &goReceiver{messages})
+	return &goClient{Client: client, messages: messages}
+}
+
+// startGoReceiver starts a client on the hub at an address, with what the hub
+// may invoke.
+func startGoReceiver(t *testing.T, url, name string, transport signalr.TransportType, format signalr.TransferFormatType, receiver any) signalr.Client {
 	t.Helper()
 	headers := func() http.Header {
 		header := http.Header{}
@@ -42,13 +52,12 @@ func startGoClient(t *testing.T, server, name string, transport signalr.Transpor
 		version = 0
 	}
 	connect := func() (signalr.Connection, error) {
-		return signalr.NewHTTPConnection(t.Context(), server+"/reference",
+		return signalr.NewHTTPConnection(t.Context(), url,
 			signalr.WithTransports(transport), signalr.WithNegotiateVersion(version), signalr.WithHTTPHeaders(headers))
 	}
-	messages := make(chan string, 100)
 	client, err := signalr.NewClient(t.Context(),
 		signalr.WithConnector(connect), // and again when it is lost
-		signalr.WithReceiver(&goReceiver{messages}),
+		signalr.WithReceiver(receiver),
 		signalr.TransferFormat(format),
 		signalr.Logger(log.NewNopLogger(), false))
 	if err != nil {
@@ -56,7 +65,7 @@ func startGoClient(t *testing.T, server, name string, transport signalr.Transpor
 	}
 	client.Start()
 	t.Cleanup(client.Stop)
-	return &goClient{Client: client, messages: messages}
+	return client
 }
 
 // await looks from time to time whether the client has come to a state: it
@@ -80,22 +89,30 @@ func connectGoClient(t *testing.T, server, name string, transport signalr.Transp
 }
 
 // results takes all from a channel of the client, until it is closed.
-func results(t *testing.T, from <-chan signalr.InvokeResult) (all []string) {
+func results(t *testing.T, from <-chan signalr.InvokeResult) []string {
 	t.Helper()
+	all, ended := collect(from)
+	if !ended {
+		t.Fatalf("no end; so far came %q", all)
+	}
+	return all
+}
+
+func collect(from <-chan signalr.InvokeResult) (all []string, ended bool) {
 	deadline := time.After(patience)
 	for {
 		select {
 		case result, more := <-from:
 			switch {
 			case !more:
-				return all
+				return all, true
 			case result.Error != nil:
 				all = append(all, "error: "+result.Error.Error())
 			default:
 				all = append(all, fmt.Sprint(result.Value))
 			}
 		case <-deadline:
-			t.Fatalf("no end; so far came %q", all)
+			return all, false
 		}
 	}
 }

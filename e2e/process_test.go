@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -83,13 +84,20 @@ const patience = 60 * time.Second
 // await blocks until what the process has printed satisfies done.
 func (p *process) await(t *testing.T, what string, done func(stdout, stderr []string) bool) {
 	t.Helper()
+	if err := p.until(what, done); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// until is await that may be in vain.
+func (p *process) until(what string, done func(stdout, stderr []string) bool) error {
 	deadline := time.After(patience)
 	for {
 		p.mu.Lock()
 		ok, changed := done(p.stdout, p.stderr), p.changed
 		p.mu.Unlock()
 		if ok {
-			return
+			return nil
 		}
 		select {
 		case <-changed:
@@ -97,11 +105,11 @@ func (p *process) await(t *testing.T, what string, done func(stdout, stderr []st
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			if !done(p.stdout, p.stderr) {
-				t.Fatalf("%s ended before %s", p.name, what)
+				return fmt.Errorf("%s ended before %s", p.name, what)
 			}
-			return
+			return nil
 		case <-deadline:
-			t.Fatalf("%s: waited in vain for %s", p.name, what)
+			return fmt.Errorf("%s: waited in vain for %s", p.name, what)
 		}
 	}
 }
