@@ -121,12 +121,7 @@ func (s *server) routes(f *flags) http.Handler {
 // close ends everything; when ctx ends, what still takes its time is dropped. newServer
 // may have stopped halfway.
 func (s *server) close(ctx context.Context) error {
-	var err error
-	for _, hub := range []*hubs.Server{s.reference, s.chat} {
-		if hub != nil {
-			err = errors.Join(err, hub.Shutdown(ctx))
-		}
-	}
+	err := errors.Join(s.shutdown(ctx)...)
 	s.stopNotify()
 	s.running.Wait()
 	if s.bus != nil {
@@ -136,6 +131,20 @@ func (s *server) close(ctx context.Context) error {
 		err = errors.Join(err, s.client.Close())
 	}
 	return err
+}
+
+// shutdown ends both hubs at once: a client of one that does not answer takes
+// no time from the other's.
+func (s *server) shutdown(ctx context.Context) []error {
+	var ending sync.WaitGroup
+	errs := make([]error, 2)
+	for i, hub := range []*hubs.Server{s.reference, s.chat} {
+		if hub != nil {
+			ending.Go(func() { errs[i] = hub.Shutdown(ctx) })
+		}
+	}
+	ending.Wait()
+	return errs
 }
 
 // byName takes the token for the user's name, but for "bad", which is none.
