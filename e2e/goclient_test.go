@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,8 +16,9 @@ import (
 // goClient is a client of github.com/philippseith/signalr on the reference hub.
 type goClient struct {
 	signalr.Client
-	id       string
-	messages chan string
+	id         string
+	messages   chan string
+	negotiated atomic.Value // the latest connection id
 }
 
 // goReceiver has the methods that the hub invokes. Each call has a goroutine
@@ -31,12 +33,13 @@ func startGoClient(t *testing.T, server, name string, transport signalr.Transpor
 	t.Helper()
 	messages := make(chan string, 100)
 	client := startGoReceiver(t, server+"/reference", name, transport, format, &goReceiver{messages})
-	return &goClient{Client: client, messages: messages}
+	client.messages = messages
+	return client
 }
 
 // startGoReceiver starts a client on the hub at an address, with what the hub
 // may invoke.
-func startGoReceiver(t *testing.T, url, name string, transport signalr.TransportType, format signalr.TransferFormatType, receiver any) signalr.Client {
+func startGoReceiver(t *testing.T, url, name string, transport signalr.TransportType, format signalr.TransferFormatType, receiver any) *goClient {
 	t.Helper()
 	headers := func() http.Header {
 		header := http.Header{}
@@ -51,11 +54,17 @@ func startGoReceiver(t *testing.T, url, name string, transport signalr.Transport
 	if transport == signalr.TransportServerSentEvents {
 		version = 0
 	}
+	c := new(goClient)
 	connect := func() (signalr.Connection, error) {
-		return signalr.NewHTTPConnection(t.Context(), url,
+		connection, err := signalr.NewHTTPConnection(t.Context(), url,
 			signalr.WithTransports(transport), signalr.WithNegotiateVersion(version), signalr.WithHTTPHeaders(headers))
+		if err == nil {
+			c.negotiated.Store(connection.ConnectionID())
+		}
+		return connection, err
 	}
-	client, err := signalr.NewClient(t.Context(),
+	var err error
+	c.Client, err = signalr.NewClient(t.Context(),
 		signalr.WithConnector(connect), // and again when it is lost
 		signalr.WithReceiver(receiver),
 		signalr.TransferFormat(format),
@@ -63,9 +72,9 @@ func startGoReceiver(t *testing.T, url, name string, transport signalr.Transport
 	if err != nil {
 		t.Fatal(err)
 	}
-	client.Start()
-	t.Cleanup(client.Stop)
-	return client
+	c.Start()
+	t.Cleanup(c.Stop)
+	return c
 }
 
 // await looks from time to time whether the client has come to a state: it

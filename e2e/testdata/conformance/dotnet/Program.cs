@@ -1,6 +1,6 @@
 using Conformance;
 
-// dotnet conformance.dll conformance|resume --NAME VALUE ...
+// dotnet conformance.dll conformance|resume|farm --NAME VALUE ...
 var given = new Dictionary<string, string>();
 for (var i = 1; i + 1 < args.Length; i += 2) given[args[i]] = args[i + 1];
 switch (args.FirstOrDefault())
@@ -11,10 +11,14 @@ switch (args.FirstOrDefault())
     case "resume":
         await new Resume(given["--server"], given["--proxy"], given["--cutter"], given["--rough"], given["--encoding"]).Run();
         return 0;
+    case "farm":
+        await new Farm().Run();
+        return 0;
     default:
         Console.Error.WriteLine("""
             usage: conformance --server URL --proxy URL --cutter URL --transport WebSockets|ServerSentEvents|LongPolling --encoding json|messagepack
                    resume --server URL --proxy URL --cutter URL --rough URL --encoding json|messagepack
+                   farm
             """);
         return 2;
 }
