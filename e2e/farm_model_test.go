@@ -106,11 +106,13 @@ func (w *world) at(s *farmServer) []*member {
 func (w *world) onEach(n int) (some []*member) {
 	for i, s := range w.servers {
 		if there := w.at(s); len(there) > 0 {
-			some = append(some, there[(n+i)%len(there)])
+			some = append(some, pick(there, n+i))
 		}
 	}
 	return some
 }
+
+func pick(members []*member, n int) *member { return members[n%len(members)] }
 
 func without(members []*member, excepted ...*member) []*member {
 	return slices.DeleteFunc(slices.Clone(members), func(m *member) bool { return slices.Contains(excepted, m) })
@@ -131,7 +133,7 @@ func (w *world) addressings(sender *member, n int) []addressing {
 		return recipients{group(name), without(w.inGroup(name), excepted...)}
 	}
 	some, others := w.onEach(n), w.onEach(n+1)
-	mate := some[n%len(some)]
+	mate := pick(some, n)
 	list := []addressing{
 		{"all", invoking("SendAll"), []recipients{{all, w.all()}}},
 		{"caller", invoking("SendCaller"), []recipients{{"", []*member{sender}}}},
