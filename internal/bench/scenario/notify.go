@@ -34,6 +34,9 @@ func notify(ctx context.Context, r *run) error {
 	if err := r.open(ctx, r.o.Clients, nil); err != nil {
 		return err
 	}
+	if err := r.rest(ctx, r.o.Settle); err != nil { // some servers say hello before they listen to their backplane
+		return err
+	}
 	conns := r.pool.Conns()
 	one := func() error {
 		to := conns[rand.IntN(len(conns))]

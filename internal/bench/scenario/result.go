@@ -96,7 +96,15 @@ func (f *Faults) write(b *strings.Builder) {
 		fmt.Fprintln(b, "  checked   everything arrived, once and in order")
 		return
 	}
-	b.WriteString("  FAULTS   ")
+	fmt.Fprintf(b, "  FAULTS    %s\n", f)
+	for _, example := range f.Examples {
+		fmt.Fprintf(b, "            %s\n", example)
+	}
+}
+
+// String counts the faults.
+func (f *Faults) String() string {
+	var counts []string
 	for _, count := range []struct {
 		n    int64
 		what string
@@ -105,11 +113,8 @@ func (f *Faults) write(b *strings.Builder) {
 		{f.Disconnected, "disconnected"}, {f.Stalled, "stalled"}, {f.SendsFailed, "not sent"},
 	} {
 		if count.n > 0 {
-			english.Fprintf(b, " %d %s;", count.n, count.what)
+			counts = append(counts, english.Sprintf("%d %s", count.n, count.what))
 		}
 	}
-	b.WriteByte('\n')
-	for _, example := range f.Examples {
-		fmt.Fprintf(b, "            %s\n", example)
-	}
+	return strings.Join(counts, ", ")
 }

@@ -31,7 +31,7 @@ type Options struct {
 	Messages  int           // how many; what that means is the scenario's
 	Duration  time.Duration // of the measurement
 	WarmUp    time.Duration // before it, with the same load; below 0: none
-	Settle    time.Duration // before memory is read
+	Settle    time.Duration // from connecting until memory is read or notifications are sent
 	Patience  time.Duration // without any arrival before a run is given up; default 20s
 	TextBytes int           // of each message; default 64
 }
@@ -76,7 +76,7 @@ func All() []*Scenario {
 		{"farm-burst", "as burst, to a group whose members are on several servers; a client of each server sends its share", "delivery",
 			Options{Clients: 500, Messages: 400, Duration: 5 * second, WarmUp: second}, farmBurst},
 		{"notify", "a message for one user of many, again when it has arrived; over Redis if --redis says where", "notification",
-			Options{Clients: 10000, Duration: 5 * second, WarmUp: second}, notify},
+			Options{Clients: 10000, Settle: 3 * second, Duration: 5 * second, WarmUp: second}, notify},
 		{"idle", "clients connect and are quiet: memory for each", "connection",
 			Options{Clients: 10000, Settle: 10 * second}, idle},
 		{"connect", "clients connect and shake hands: CPU and time for each", "connection",
