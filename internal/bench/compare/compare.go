@@ -56,15 +56,13 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	for run := 1; run <= o.Runs; run++ {
 		for _, name := range o.Scenarios {
 			for _, server := range o.Servers {
-				if ctx.Err() != nil {
-					report.Interrupted = true
-					report.summarize()
-					return report, nil
+				if ctx.Err() == nil {
+					o.one(ctx, report, run, name, server)
 				}
-				o.one(ctx, report, run, name, server)
 			}
 		}
 	}
+	report.Interrupted = ctx.Err() != nil
 	report.summarize()
 	return report, nil
 }

@@ -29,6 +29,9 @@ func idle(ctx context.Context, r *run) error {
 	}
 	if len(r.o.PIDs) > 0 {
 		r.result.Memory = &Memory{Before: before, After: after, PerConnection: float64(after-before) / float64(r.o.Clients)}
+		if after <= before {
+			r.remark("the server took no more memory than it had from what it did before: start it afresh")
+		}
 	}
 	return nil
 }

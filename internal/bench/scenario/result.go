@@ -84,6 +84,9 @@ func plural(unit string) string {
 	if stem, isY := strings.CutSuffix(unit, "y"); isY {
 		return stem + "ies"
 	}
+	if strings.HasSuffix(unit, "o") {
+		return unit + "es"
+	}
 	return unit + "s"
 }
 

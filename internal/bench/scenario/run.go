@@ -278,8 +278,8 @@ func (r *run) during(ctx context.Context, limit int, stop func(), inFlight func(
 	return r.drain(inFlight)
 }
 
-// drain waits until nothing is on its way. It does not take longer than
-// patience, and not long after an interruption.
+// drain waits until nothing is on its way, also after an interruption, but not
+// longer than patience.
 func (r *run) drain(inFlight func() int64) error {
 	patience := time.NewTimer(r.o.Patience)
 	defer patience.Stop()

@@ -118,23 +118,24 @@ func fromServer(first byte, payload string) []byte {
 // read takes stream apart as it arrives in pieces of the given size.
 func read(stream []byte, size int) (data string, controls []string, err error) {
 	var frames wire.Frames
+	var collected strings.Builder
 	for len(stream) > 0 {
 		piece := stream[:min(size, len(stream))]
 		stream = stream[len(piece):]
 		for len(piece) > 0 {
 			chunk, n, err := frames.Next(piece)
 			if err != nil {
-				return data, controls, err
+				return "", nil, err
 			}
 			piece = piece[n:]
 			if chunk.Op >= wire.Close {
 				controls = append(controls, string(chunk.Payload))
 				continue
 			}
-			data += string(chunk.Payload)
+			collected.Write(chunk.Payload)
 		}
 	}
-	return data, controls, nil
+	return collected.String(), controls, nil
 }
 
 func TestFramesArriveInAnyPieces(t *testing.T) {
