@@ -90,12 +90,12 @@ func TestMalformedInput(t *testing.T) {
 		c.expect(t, `{"type":3,"invocationId":"1","error":"`+answer+`"}`)
 	}
 	c.write(t, `{"type":77,"surprise":[1]}`+"\x1e")
-	binary(t, c, `{"type":1,"invocationId":"2","target":"Echo","arguments":["in a binary frame"]}`+"\x1e")
+	writeBinary(t, c, `{"type":1,"invocationId":"2","target":"Echo","arguments":["in a binary frame"]}`+"\x1e")
 	c.expect(t, `{"type":3,"invocationId":"2","result":"in a binary frame"}`)
 	b.check(t)
 }
 
-func binary(t *testing.T, c *client, text string) {
+func writeBinary(t *testing.T, c *client, text string) {
 	t.Helper()
 	if err := c.socket.Write(t.Context(), websocket.MessageBinary, []byte(text)); err != nil {
 		t.Error(err)
