@@ -1,7 +1,10 @@
 package hubs
 
 import (
+	"fmt"
+	"iter"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -159,4 +162,36 @@ func settledGoroutines(want int) (n int) {
 		time.Sleep(2 * time.Millisecond)
 	}
 	return n
+}
+
+// floodHub has more to say than any client wants to hear.
+type floodHub struct{ Hub }
+
+func (h *floodHub) Flood(items, size int) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for range items {
+			if !yield(strings.Repeat("x", size)) {
+				return
+			}
+		}
+	}
+}
+
+// Many streams that wait for one client go on one after the other: together
+// they never have more waiting for it than one of them may, and a client that
+// reads is not dropped.
+func TestManyStreamsAtOnce(t *testing.T) {
+	const streams, items, size = 100, 3, 20_000
+	s := newTestServer(t, func() Interface { return new(floodHub) }, nil)
+	c := newMemory("").connect(t, s)
+	c.change(func() { c.stalled = true })
+	for i := range streams {
+		c.stream(fmt.Sprint(i), "Flood", items, size)
+	}
+	time.Sleep(50 * time.Millisecond) // they wait
+	c.change(func() { c.stalled = false })
+	c.wait(t, "all items", func() bool { return len(c.out) >= streams*(items+1) || c.lost })
+	if got := len(c.take()); got != streams*(items+1) {
+		t.Fatalf("the client has been dropped after %d records", got)
+	}
 }

@@ -106,12 +106,15 @@ func (o *outbox) seal(last []byte) {
 	}
 }
 
-// awaitRoom waits until fewer bytes than enough wait to be written. It fails
-// when no more can be put in, or when ctx ends.
-func (o *outbox) awaitRoom(ctx context.Context, enough int) error {
+// putInRoom appends a record as soon as fewer bytes than enough wait to be
+// written, and the box will not be full with it. Of many that wait for that,
+// each sees what the others have put in. It fails when no more can be put in,
+// or when ctx ends.
+func (o *outbox) putInRoom(ctx context.Context, record []byte, enough int) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.bytes >= enough {
+	hasRoom := func() bool { return o.bytes == 0 || o.bytes < enough && o.bytes+len(record) <= o.limit }
+	if !hasRoom() {
 		stop := context.AfterFunc(ctx, func() {
 			o.mu.Lock()
 			defer o.mu.Unlock()
@@ -119,13 +122,17 @@ func (o *outbox) awaitRoom(ctx context.Context, enough int) error {
 		})
 		defer stop()
 	}
-	for o.bytes >= enough && !o.sealed && ctx.Err() == nil {
+	for !hasRoom() && !o.sealed && ctx.Err() == nil {
 		o.changed.Wait()
 	}
-	if o.sealed {
+	switch {
+	case o.sealed:
 		return errSealed
+	case ctx.Err() != nil:
+		return ctx.Err()
 	}
-	return ctx.Err()
+	o.append(record)
+	return nil
 }
 
 // drain waits until everything is written or has failed.

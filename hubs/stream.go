@@ -223,9 +223,5 @@ func (c *connection) sendItem(ctx context.Context, invocationID string, item ref
 	if err != nil {
 		return fmt.Errorf("encode an item: %w", err)
 	}
-	if err := c.out.awaitRoom(ctx, streamPauses); err != nil {
-		return err
-	}
-	c.Deliver(record)
-	return nil
+	return c.out.putInRoom(ctx, record, streamPauses)
 }
