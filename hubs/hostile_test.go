@@ -4,9 +4,13 @@ import (
 	"fmt"
 	"iter"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-kit/log"
 
 	"signalrd/backplane"
 )
@@ -193,5 +197,37 @@ func TestManyStreamsAtOnce(t *testing.T) {
 	c.wait(t, "all items", func() bool { return len(c.out) >= streams*(items+1) || c.lost })
 	if got := len(c.take()); got != streams*(items+1) {
 		t.Fatalf("the client has been dropped after %d records", got)
+	}
+}
+
+// Streams that end with their connection have not failed: nothing is logged.
+func TestStreamsEndWithTheConnection(t *testing.T) {
+	var mu sync.Mutex
+	var failures int
+	logger := log.LoggerFunc(func(keyvals ...any) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if slices.Contains(keyvals, any("hub method failed")) {
+			failures++
+		}
+		return nil
+	})
+	for name, end := range map[string]func(*memory){"left": (*memory).leave, "cut": (*memory).cut} {
+		s := newTestServer(t, func() Interface { return new(floodHub) }, &Options{Logger: logger})
+		c := newMemory("").connect(t, s)
+		c.change(func() { c.stalled = true })
+		for i := range 100 {
+			c.stream(fmt.Sprint(i), "Flood", 1<<30, 20_000)
+		}
+		time.Sleep(50 * time.Millisecond) // they wait
+		end(c)
+		c.change(func() { c.stalled = false })
+		shutdown(t, s)
+		mu.Lock()
+		if failures > 0 {
+			t.Errorf("%s: %d streams have failed", name, failures)
+		}
+		failures = 0
+		mu.Unlock()
 	}
 }

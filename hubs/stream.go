@@ -2,6 +2,7 @@ package hubs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"sync"
@@ -142,7 +143,8 @@ func (c *connection) beginStreams(inv invocation, streamIDs []string) {
 }
 
 // runStream calls a method that returns a stream, sends the items, and
-// completes (protocol §8.5). A stream that was cancelled ends in good order.
+// completes (protocol §8.5). A stream that was cancelled ends in good order, and
+// so does one whose connection ends.
 func (c *connection) runStream(ctx context.Context, running *call, inv invocation) {
 	answer := failed(inv.id, fmt.Sprintf(invocationFails, inv.method.name))
 	defer func() { c.complete(answer) }() // also when the hub calls runtime.Goexit
@@ -161,7 +163,7 @@ func (c *connection) runStream(ctx context.Context, running *call, inv invocatio
 	if err == nil {
 		err = uploadFailure(inv.uploads)
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, errSealed) {
 		answer.Error = c.failure(streamFails, inv.method.name, err)
 		return
 	}
