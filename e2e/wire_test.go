@@ -269,11 +269,24 @@ func (w *wire) invocation(t *testing.T, id, target, arguments string) string {
 	if err := json.Unmarshal([]byte(arguments), &values); err != nil {
 		t.Fatal(err)
 	}
-	packed, err := msgp.AppendIntf(nil, []any{1, map[string]any{}, id, target, values})
+	packed, err := msgp.AppendIntf(nil, []any{1, map[string]any{}, id, target, whole(values)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return w.frame(string(packed))
+}
+
+// whole makes integers of the numbers in what was JSON.
+func whole(v any) any {
+	switch v := v.(type) {
+	case float64:
+		return int64(v)
+	case []any:
+		for i := range v {
+			v[i] = whole(v[i])
+		}
+	}
+	return v
 }
 
 // completion is the record that answers an invocation with a result, which is

@@ -185,8 +185,8 @@ func (h *floodHub) Flood(items, size int) iter.Seq[string] {
 // they never have more waiting for it than one of them may, and a client that
 // reads is not dropped.
 func TestManyStreamsAtOnce(t *testing.T) {
-	const streams, items, size = 100, 3, 20_000
-	s := newTestServer(t, func() Interface { return new(floodHub) }, nil)
+	const streams, items, size = 500, 5, 5_000
+	s := newTestServer(t, func() Interface { return new(floodHub) }, &Options{QueueBytes: 100_000})
 	c := newMemory("").connect(t, s)
 	c.change(func() { c.stalled = true })
 	for i := range streams {
