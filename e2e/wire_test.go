@@ -25,6 +25,7 @@ type wire struct {
 	hub      string // the address that takes what is sent, with the token
 	http     *http.Client
 	socket   *websocket.Conn // nil over the other transports
+	events   io.Closer       // nil over the other transports
 	take     func() ([]byte, error)
 	in       []byte // received and not yet taken
 	ended    error  // io.EOF: the server has ended the connection in good order
@@ -111,7 +112,7 @@ func (w *wire) openSocket(t *testing.T) {
 func (w *wire) openEvents(t *testing.T) {
 	t.Helper()
 	events := w.get(t, "text/event-stream")
-	t.Cleanup(func() { events.Body.Close() })
+	w.events = events.Body
 	if events.StatusCode != http.StatusOK {
 		t.Fatalf("the event stream is answered %s", events.Status)
 	}
@@ -196,19 +197,25 @@ func (w *wire) more() bool {
 	return err == nil || len(bytes) > 0
 }
 
-// next is the next record that is no ping; empty when the connection has
-// ended.
+// next is the next record that is neither a ping nor an Ack; empty when the
+// connection has ended.
 func (w *wire) next(t *testing.T) string {
 	t.Helper()
 	for {
 		record, ok := w.cut(t)
 		switch {
-		case ok && record != `{"type":6}` && record != "[6]":
+		case ok && isTimed(record):
+		case ok:
 			return record
 		case !ok && !w.more():
 			return ""
 		}
 	}
+}
+
+// isTimed says whether a record is sent when it is time for it.
+func isTimed(record string) bool {
+	return record == `{"type":6}` || record == "[6]" || strings.HasPrefix(record, `{"type":8,`) || strings.HasPrefix(record, "[8,")
 }
 
 // cut takes a whole record from what has been received.
@@ -327,6 +334,9 @@ func (w *wire) alive(t *testing.T) {
 func (w *wire) leave() {
 	if w.socket != nil {
 		w.socket.CloseNow()
+	}
+	if w.events != nil {
+		w.events.Close()
 	}
 	w.http.CloseIdleConnections()
 }

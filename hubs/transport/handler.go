@@ -116,11 +116,25 @@ func New(serve func(Conn), options *Options) *Handler {
 
 // ServeHTTP implements http.Handler (protocol §1).
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if isNegotiate(r.URL.Path) {
+	negotiating := isNegotiate(r.URL.Path)
+	if wanted := r.Method == http.MethodPost && !negotiating; r.ContentLength != 0 && !wanted && !isUpgrade(r) {
+		defer h.disregardBody(w)()
+	}
+	if negotiating {
 		h.negotiate(w, r)
 	} else {
 		h.endpoint(w, r)
 	}
+}
+
+// disregardBody lets a request be answered whose body has not come, and may
+// never come: net/http would wait for it. What is still missing after the
+// answer has some time left to come, until CloseTimeout; then the TCP connection is closed.
+func (h *Handler) disregardBody(w http.ResponseWriter) (answered func()) {
+	control := http.NewResponseController(w)
+	// Where neither can be had, the server's own ways hold.
+	_ = control.EnableFullDuplex()
+	return func() { _ = control.SetReadDeadline(time.Now().Add(h.options.CloseTimeout)) }
 }
 
 // isNegotiate says whether a path ends in the segment "negotiate".
