@@ -203,3 +203,38 @@ func (w *wire) id(t *testing.T) (id string) {
 	}
 	return id
 }
+
+// Ten thousand questions that a client has itself asked and never answers: as
+// many as may be open wait, the others fail.
+func TestTenThousandQuestions(t *testing.T) {
+	const all, most = 10_000, 1000 // Options.MaximumStreams
+	s := besiege(t)
+	s.onEachCarrier(t, func(t *testing.T, w *wire) {
+		var invocations bytes.Buffer
+		for i := range all {
+			invocations.WriteString(w.message(t, `[1,{},"%d","AskCaller",["q?"]]`, i))
+		}
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			w.send(t, invocations.String())
+		}()
+		questions, refusals := 0, 0
+		for range all {
+			switch record := w.next(t); {
+			case strings.Contains(record, `"Ask"`):
+				questions++
+			case strings.Contains(record, "HubException: This connection has 1000 streams open, which is as many as it may have."):
+				refusals++
+			default:
+				t.Fatalf("got %s (%v)", record, w.ended)
+			}
+		}
+		<-sent
+		if questions != most || refusals != all-most {
+			t.Errorf("%d questions, %d refusals", questions, refusals)
+		}
+		w.alive(t)
+	})
+	s.lift(t, 128)
+}

@@ -14,9 +14,11 @@ import (
 // call is a hub at work: a method, OnConnected or OnDisconnected runs on it.
 type call struct {
 	connection *connection
-	holdsSlot  bool
 	connecting bool // it is OnConnected
-	freed      sync.Once
+
+	mu        sync.Mutex
+	holdsSlot bool
+	beside    bool // it is open beside others, like a stream
 }
 
 // hub makes the hub that a call is for.
@@ -26,19 +28,36 @@ func (k *call) hub() signalr.HubInterface {
 	return hub
 }
 
-// freeSlot lets another invocation of the client run, unless that has been
-// done before.
-func (k *call) freeSlot() {
-	if k.holdsSlot {
-		k.freed.Do(func() { <-k.connection.slots })
+// finish lets another invocation of the client run, unless the call has done
+// that before.
+func (k *call) finish() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.holdsSlot:
+		<-k.connection.slots
+	case k.beside:
+		k.connection.streams.leave()
 	}
+	k.holdsSlot, k.beside = false, false
 }
 
 // letGo is called before the call waits for a client, perhaps its own: reading
-// goes on meanwhile, and the client's next invocation runs (protocol §8.7).
-func (k *call) letGo() {
+// goes on meanwhile, and the client's next invocation runs (protocol §8.7). It
+// fails when as many of the client's invocations are open as may be: nobody
+// but the clients limits how long they wait.
+func (k *call) letGo() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.holdsSlot {
+		if open, ok := k.connection.streams.join(k.connection.server.options.MaximumStreams); !ok {
+			return &Error{fmt.Sprintf(tooManyOpen, open)}
+		}
+		k.holdsSlot, k.beside = false, true
+		defer func() { <-k.connection.slots }()
+	}
 	k.connection.handOver()
-	k.freeSlot()
+	return nil
 }
 
 // greet runs OnConnected. It holds all the slots of the client's invocations,

@@ -32,14 +32,17 @@ const (
 // another error if there is no such connection or it leaves. There is no
 // timeout but that of ctx.
 //
-// While a hub method waits, other invocations of its caller run. OnConnected
+// While a hub method waits, other invocations of its caller run; when too many
+// of them wait, the next one fails: see Options.MaximumStreams. OnConnected
 // cannot wait for any client.
 func (c Client) Invoke(ctx context.Context, result any, method string, args ...any) error {
 	if c.call != nil {
 		if c.call.connecting {
 			return errAskedWhileConnecting
 		}
-		c.call.letGo()
+		if err := c.call.letGo(); err != nil {
+			return err
+		}
 	}
 	answer, err := c.backplane.Invoke(ctx, c.id, method, args...)
 	switch {

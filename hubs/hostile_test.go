@@ -231,3 +231,28 @@ func TestStreamsEndWithTheConnection(t *testing.T) {
 		mu.Unlock()
 	}
 }
+
+// A client cannot have the server keep any number of its own invocations by
+// leaving unanswered what they ask it.
+func TestQuestionsWithoutAnswers(t *testing.T) {
+	s := newTestServer(t, newEventLog().askHub, &Options{MaximumStreams: 2})
+	c := newMemory("").connect(t, s)
+	var ids []string
+	for range 2 {
+		c.invoke("1", "AskCaller", "q?")
+		ids = append(ids, c.asked(t))
+	}
+	c.invoke("1", "AskCaller", "q?")
+	c.expect(t, refused("An unexpected error occurred invoking 'AskCaller' on the server. HubException: This connection has 2 streams open, which is as many as it may have."))
+	for _, id := range ids {
+		c.answer(id, `,"result":"a"`)
+		c.expect(t, result(`"a"`))
+	}
+	for asked := false; !asked; { // as soon as the two have ended
+		c.invoke("1", "AskCaller", "q?")
+		c.wait(t, "an answer", func() bool { return len(c.out) > 0 })
+		asked = strings.Contains(c.take()[0], `"Ask"`)
+	}
+	c.invoke("1", "Echo", "still here")
+	c.expect(t, result(`"still here"`))
+}

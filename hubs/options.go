@@ -43,8 +43,9 @@ type Options struct {
 	MaximumParallelInvocations int
 
 	// MaximumStreams is how many invocations of one client that stream, in
-	// either direction, may be open at once; the next one is refused. Default:
-	// 1,000. Below 0: no limit.
+	// either direction, or wait for what a client returns, may be open at once;
+	// the next one is refused, or its Invoke fails. Default: 1,000. Below 0: no
+	// limit.
 	MaximumStreams int
 
 	// StreamBufferCapacity is how many items of an upload stream may wait for

@@ -14,8 +14,8 @@ const (
 	streamFails  = "An error occurred on the server while streaming results."
 	noStream     = "The value returned by the streaming method '%s' is not a ChannelReader<> or IAsyncEnumerable<>."
 	idInUse      = "Invocation ID '%s' is already in use."
-	tooManyOpen  = "This connection has %d streams open, which is as many as it may have."
-	streamPauses = 64 << 10 // bytes that wait for the client when a stream stops adding to them
+	tooManyOpen  = "This connection has %d streams open, which is as many as it may have." // what waits for a client counts as one
+	streamPauses = 64 << 10                                                                // bytes that wait for the client when a stream stops adding to them
 )
 
 // streams are what a connection has open: invocations that stream in either
@@ -35,10 +35,9 @@ func (s *streams) begin(inv invocation, streamIDs []string, cancel context.Cance
 	if s.down[inv.id] != nil && inv.method.streams {
 		return fmt.Sprintf(idInUse, inv.id)
 	}
-	if limit >= 0 && s.open >= limit {
-		return errorText(fmt.Sprintf(cannotInvoke, inv.method.name), &Error{fmt.Sprintf(tooManyOpen, s.open)}, false)
+	if open, ok := s.joinLocked(limit); !ok {
+		return errorText(fmt.Sprintf(cannotInvoke, inv.method.name), &Error{fmt.Sprintf(tooManyOpen, open)}, false)
 	}
-	s.open++
 	if inv.method.streams {
 		if s.down == nil {
 			s.down = map[string]context.CancelFunc{}
@@ -56,6 +55,29 @@ func (s *streams) begin(inv invocation, streamIDs []string, cancel context.Cance
 		s.uploads[u.id] = u
 	}
 	return ""
+}
+
+// join counts an invocation that is open beside others. ok is false when as many
+// are open as may be.
+func (s *streams) join(limit int) (open int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.joinLocked(limit)
+}
+
+func (s *streams) joinLocked(limit int) (open int, ok bool) {
+	if limit >= 0 && s.open >= limit {
+		return s.open, false
+	}
+	s.open++
+	return s.open, true
+}
+
+// leave is the counterpart of join.
+func (s *streams) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
 }
 
 // finish forgets an invocation, and the uploads that it has not read to the

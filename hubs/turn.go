@@ -80,7 +80,7 @@ func (c *connection) inline(running *call, f func()) (reading bool) {
 	ticket := c.turn.begin(c.patience(), c.handOver)
 	returned := false
 	defer func() {
-		running.freeSlot()
+		running.finish()
 		if !returned { // f has called runtime.Goexit, and this goroutine is lost
 			c.handOver()
 		}
