@@ -241,6 +241,13 @@ func TestFloodsOfFrames(t *testing.T) {
 		raw.expect(t, `{"type":7,"error":"Connection closed with an error. `+tooLarge+`","allowReconnect":true}`)
 		raw.conn.Close()
 	})
+	s.lift(t, 64)
+}
+
+// Messages without content and control frames, one behind the other, and
+// frames in single bytes.
+func TestFloodsOfSmallFrames(t *testing.T) {
+	s := besiege(t)
 	t.Run("empty messages", func(t *testing.T) {
 		raw := dialRaw(t, s.url)
 		empty := bytes.Repeat(frame(final|textFrame, nil), 1000)
