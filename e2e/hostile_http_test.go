@@ -203,28 +203,28 @@ func TestParallelPosts(t *testing.T) {
 	s.lift(t, 96)
 }
 
-// answer is what a poll was answered.
-type answer struct {
+// pollAnswer is what a poll was answered.
+type pollAnswer struct {
 	status int
 	body   string
 }
 
 // polls opens so many polls, of which all but one give way, and returns the
 // answer to come of that one. Which one it is, nobody knows.
-func (w *wire) polls(t *testing.T, n int, headers ...string) (last <-chan answer) {
+func (w *wire) polls(t *testing.T, n int, headers ...string) (last <-chan pollAnswer) {
 	t.Helper()
-	answers := make(chan answer, n)
+	answers := make(chan pollAnswer, n)
 	for range n {
 		conn := request(t, "GET", w.hub, headers...)
 		go func() {
 			defer conn.Close()
 			status, body := answered(t, conn)
-			answers <- answer{status, body}
+			answers <- pollAnswer{status, body}
 		}()
 	}
 	for range n - 1 {
 		// 409: it was never its turn
-		if got := <-answers; got != (answer{204, ""}) && got != (answer{409, ""}) {
+		if got := <-answers; got != (pollAnswer{204, ""}) && got != (pollAnswer{409, ""}) {
 			t.Fatalf("a poll that gives way is answered %+v", got)
 		}
 	}
@@ -240,7 +240,7 @@ func TestPollsAgainstTheRules(t *testing.T) {
 			defer w.leave()
 			last := w.polls(t, n)
 			w.send(t, w.invocation(t, "1", "Echo", `["x"]`))
-			if got := <-last; got != (answer{200, w.completion("1", `"x"`) + "\x1e"}) {
+			if got := <-last; got != (pollAnswer{200, w.completion("1", `"x"`) + "\x1e"}) {
 				t.Errorf("the last poll is answered %+v", got)
 			}
 			w.alive(t)
@@ -255,7 +255,7 @@ func TestPollsAgainstTheRules(t *testing.T) {
 		if status, body := answered(t, remove); status != 202 || body != "" {
 			t.Errorf("DELETE is answered %d %s", status, body)
 		}
-		if got := <-poll; got != (answer{200, `{"type":7,"allowReconnect":true}` + "\x1e"}) && got != (answer{204, ""}) {
+		if got := <-poll; got != (pollAnswer{200, `{"type":7,"allowReconnect":true}` + "\x1e"}) && got != (pollAnswer{204, ""}) {
 			t.Errorf("the poll is answered %+v", got)
 		}
 		if status := w.send(t, w.frame(`{"type":6}`)); status != 404 {
