@@ -7,7 +7,7 @@
 //		return c.Clients().All().Send("ReceiveMessage", c.ConnectionID(), text)
 //	}
 //
-//	server, err := hubs.NewServer(func() hubs.Interface { return new(Chat) }, nil)
+//	server, err := hubs.New[Chat](nil)
 //	mux := transport.NewMux(nil)
 //	mux.Handle("/chat", server.Handler(nil))
 //	http.ListenAndServe("127.0.0.1:5000", mux)
@@ -76,6 +76,15 @@ type Server struct {
 	connections map[*connection]struct{}
 	handlers    []*transport.Handler
 	closing     bool
+}
+
+// New is [NewServer] for hubs of type T that need nothing but their zero value:
+// New[Chat](nil) where *Chat is the hub.
+func New[T any, H interface {
+	*T
+	Interface
+}](options *Options) (*Server, error) {
+	return NewServer(func() Interface { return H(new(T)) }, options)
 }
 
 // NewServer makes a server of the hub type that newHub returns. It calls

@@ -54,13 +54,13 @@ func (s *server) addHubs(f *flags, chat *backplane.Local, logger log.Logger) (er
 	options := f.options(shared, logger)
 	options.Methods = methods
 	options.Filters = []hubs.Filter{refuseOnRequest}
-	if s.reference, err = hubs.NewServer(func() hubs.Interface { return new(ReferenceHub) }, options); err != nil {
+	if s.reference, err = hubs.New[ReferenceHub](options); err != nil {
 		return err
 	}
 	if shared, err = s.share("Reference.ChatHub", chat); err != nil {
 		return err
 	}
-	s.chat, err = hubs.NewServer(func() hubs.Interface { return new(ChatHub) }, f.options(shared, logger))
+	s.chat, err = hubs.New[ChatHub](f.options(shared, logger))
 	return err
 }
 

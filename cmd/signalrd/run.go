@@ -91,6 +91,7 @@ func newHTTPServer(handler http.Handler, logger log.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       130 * time.Second, // as ASP.NET Core's server has it
 		ErrorLog:          stdlog.New(log.NewStdlibAdapter(level.Warn(log.With(logger, "part", "http"))), "", 0),
 	}
 }
