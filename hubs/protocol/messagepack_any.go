@@ -60,7 +60,7 @@ func (d *msgpackDecoder) anyArray(n int) (any, error) {
 	for i := range elements {
 		v, err := d.any()
 		if err != nil {
-			return nil, fmt.Errorf("element %d: %w", i, err)
+			return nil, &placed{fmt.Sprintf("element %d", i), err}
 		}
 		elements[i] = v
 	}
@@ -75,7 +75,7 @@ func (d *msgpackDecoder) anyMap(n int) (any, error) {
 	for range n {
 		key, err := d.any()
 		if err != nil {
-			return nil, fmt.Errorf("map key: %w", err)
+			return nil, &placed{"map key", err}
 		}
 		switch key.(type) {
 		case []byte:
@@ -85,7 +85,7 @@ func (d *msgpackDecoder) anyMap(n int) (any, error) {
 		}
 		v, err := d.any()
 		if err != nil {
-			return nil, fmt.Errorf("member of a map: %w", err)
+			return nil, &placed{"member of a map", err}
 		}
 		name, isString := key.(string)
 		switch {

@@ -212,7 +212,7 @@ func (d *msgpackDecoder) elements(n int, v reflect.Value) error {
 			_, err = d.r.value()
 		}
 		if err != nil {
-			return fmt.Errorf("element %d: %w", i, err)
+			return &placed{fmt.Sprintf("element %d", i), err}
 		}
 	}
 	return nil
@@ -228,13 +228,13 @@ func (d *msgpackDecoder) mapMembers(n int, v reflect.Value) error {
 		}
 		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
 		if err := d.decode(key); err != nil {
-			return fmt.Errorf("map key: %w", err)
+			return &placed{"map key", err}
 		}
 		if !key.Comparable() {
 			return errMsgpackKey
 		}
 		if err := d.decode(value); err != nil {
-			return fmt.Errorf("member of a map: %w", err)
+			return &placed{"member of a map", err}
 		}
 		v.SetMapIndex(key, value)
 	}
@@ -262,7 +262,7 @@ func (d *msgpackDecoder) structMembers(n int, v reflect.Value, shape *msgpackSha
 			err = d.decode(member)
 		}
 		if err != nil {
-			return fmt.Errorf("member %q: %w", field.name, err)
+			return &placed{fmt.Sprintf("member %q", field.name), err}
 		}
 	}
 	return nil

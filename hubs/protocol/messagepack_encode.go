@@ -112,7 +112,7 @@ func appendComposite(dst []byte, v reflect.Value, shape *msgpackShape, depth int
 	for i := range v.Len() {
 		var err error
 		if dst, err = appendReflected(dst, v.Index(i), depth); err != nil {
-			return nil, fmt.Errorf("element %d: %w", i, err)
+			return nil, &placed{fmt.Sprintf("element %d", i), err}
 		}
 	}
 	return dst, nil
@@ -137,7 +137,7 @@ func appendStruct(dst []byte, v reflect.Value, shape *msgpackShape, depth int) (
 	for _, m := range members {
 		var err error
 		if dst, err = appendReflected(appendMsgpackString(dst, m.name), m.value, depth); err != nil {
-			return nil, fmt.Errorf("member %q: %w", m.name, err)
+			return nil, &placed{fmt.Sprintf("member %q", m.name), err}
 		}
 	}
 	return dst, nil
@@ -165,7 +165,7 @@ func appendMap(dst []byte, v reflect.Value, depth int) ([]byte, error) {
 	for key, value := range v.Seq2() {
 		encoded, err := appendReflected(nil, key, depth)
 		if err != nil {
-			return nil, fmt.Errorf("map key: %w", err)
+			return nil, &placed{"map key", err}
 		}
 		if format, _ := formatOf(encoded[0]); format.kind == msgpackNil || format.kind == msgpackArray || format.kind == msgpackMap {
 			return nil, errMsgpackKey
@@ -177,7 +177,7 @@ func appendMap(dst []byte, v reflect.Value, depth int) ([]byte, error) {
 	for _, m := range members {
 		var err error
 		if dst, err = appendReflected(append(dst, m.key...), m.value, depth); err != nil {
-			return nil, fmt.Errorf("member of a map: %w", err)
+			return nil, &placed{"member of a map", err}
 		}
 	}
 	return dst, nil

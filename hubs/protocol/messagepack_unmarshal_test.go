@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"signalrd/internal/allocation"
 )
 
 // levels reads itself from text, and is nil where it is null.
@@ -344,6 +346,20 @@ func TestMessagePackUnmarshalErrorsSayWhy(t *testing.T) {
 	for _, tt := range tests {
 		if err := MessagePack.Unmarshal(pack(tt.raw), tt.v); err == nil || err.Error() != tt.want {
 			t.Errorf("%s as %T: got %v, want %s", tt.raw, tt.v, err, tt.want)
+		}
+	}
+}
+
+// A few bytes that nest too deep do not cost the square of their depth.
+func TestMessagePackDepthIsCheap(t *testing.T) {
+	for _, deep := range []string{`91*600 C0`, `81 00 91*600 C0`, `91*600 C1`} {
+		raw := pack(deep)
+		for _, v := range []any{new(any), new([]any), new(json.RawMessage), new(map[int]any)} {
+			allocation.Within(t, 256*len(raw), func() {
+				if err := MessagePack.Unmarshal(raw, v); err == nil {
+					t.Errorf("%s was read as %T", deep, v)
+				}
+			})
 		}
 	}
 }
