@@ -10,11 +10,23 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"signalrd/internal/allocation"
 )
 
-// FuzzJSONParse holds: parsing never panics, fails only with *Error, and what
-// it accepts is an object that encoding/json finds well formed, with values
-// that Unmarshal reads as encoding/json does.
+// Parsing takes at most this many bytes of memory, for each byte of a record
+// and altogether for a short one. Reading values takes more: {"":0} is a map.
+const (
+	parsedPerByte = 64
+	valuePerByte  = 256
+	parsedAnyway  = 16 << 10
+)
+
+// FuzzJSONParse holds: parsing never panics, fails only with *Error, takes no
+// more memory than a record is worth, and what it accepts is an object that
+// encoding/json finds well formed, with values that Unmarshal reads as
+// encoding/json does, and that are sent on without a line end: over an event
+// stream that would be the end of a line.
 func FuzzJSONParse(f *testing.F) {
 	for _, tt := range jsonMessages {
 		f.Add([]byte(tt.record))
@@ -24,7 +36,12 @@ func FuzzJSONParse(f *testing.F) {
 	f.Add([]byte("{\"type\":6,\"\xff\":\"\\ud800\"}"))
 	f.Fuzz(func(t *testing.T, record []byte) {
 		var m Message
-		if err := JSON.Parse(record, &m); err != nil {
+		var err error
+		allocation.Within(t, parsedAnyway+parsedPerByte*len(record), func() {
+			m = Message{}
+			err = JSON.Parse(record, &m)
+		})
+		if err != nil {
 			var e *Error
 			if !errors.As(err, &e) || e.Type == "" || e.Message == "" {
 				t.Fatalf("error of type %T: %v", err, err)
@@ -49,9 +66,16 @@ func FuzzJSONParse(f *testing.F) {
 func checkValue(t *testing.T, raw Raw) {
 	t.Helper()
 	var got, want any
+	var err error
 	wantErr := json.Unmarshal(raw, &want)
-	err := JSON.Unmarshal(raw, &got)
+	allocation.Within(t, parsedAnyway+valuePerByte*len(raw), func() {
+		got = nil
+		err = JSON.Unmarshal(raw, &got)
+	})
+	sent, sendErr := JSON.Append(nil, &Message{Type: Invocation, Target: "T", Args: []any{json.RawMessage(raw)}})
 	switch {
+	case sendErr == nil && bytes.ContainsAny(sent, "\r\n"):
+		t.Fatalf("%q is sent as %q", raw, sent)
 	case err == nil && (wantErr != nil || !reflect.DeepEqual(got, want)):
 		t.Fatalf("%q read as %#v, want %#v, %v", raw, got, want, wantErr)
 	case err != nil && wantErr == nil && utf8.Valid(raw) && !bytes.Contains(bytes.ToLower(raw), []byte(`\ud`)):
@@ -113,8 +137,9 @@ func mended(s string) string {
 	return string([]rune(s))
 }
 
-// FuzzHandshake holds: reading never panics, fails only with *Error, and the
-// answer to anything is one record of JSON.
+// FuzzHandshake holds: reading never panics, fails only with *Error, takes no
+// more memory than the request is worth, and the answer to anything is one
+// record of JSON.
 func FuzzHandshake(f *testing.F) {
 	for _, seed := range []string{
 		`{"protocol":"json","version":1}`, `{"version":2,"protocol":"messagepack","x":[{}]} x`, `{"protocol":null}`,
@@ -123,7 +148,9 @@ func FuzzHandshake(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, record []byte) {
-		request, err := ParseHandshake(record)
+		var request HandshakeRequest
+		var err error
+		allocation.Within(t, parsedAnyway+parsedPerByte*len(record), func() { request, err = ParseHandshake(record) })
 		var fault *Error
 		switch {
 		case err == nil:

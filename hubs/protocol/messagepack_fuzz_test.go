@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/tinylib/msgp/msgp"
+
+	"signalrd/internal/allocation"
 )
 
 // FuzzMessagePackNext holds: a record is found exactly where its length says,
@@ -43,7 +45,8 @@ func FuzzMessagePackNext(f *testing.F) {
 	})
 }
 
-// FuzzMessagePackParse holds: parsing never panics, fails only with *Error, and
+// FuzzMessagePackParse holds: parsing never panics, fails only with *Error,
+// takes no more memory than a record is worth, whatever lengths it claims, and
 // the values that it finds are what another library takes for values.
 func FuzzMessagePackParse(f *testing.F) {
 	for _, tt := range msgpackMessages {
@@ -62,7 +65,12 @@ func FuzzMessagePackParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, record []byte) {
 		var m Message
-		if err := MessagePack.Parse(record, &m); err != nil {
+		var err error
+		allocation.Within(t, parsedAnyway+parsedPerByte*len(record), func() {
+			m = Message{}
+			err = MessagePack.Parse(record, &m)
+		})
+		if err != nil {
 			var e *Error
 			if !errors.As(err, &e) || e.Type == "" || e.Message == "" {
 				t.Fatalf("error of type %T: %v", err, err)
@@ -79,17 +87,23 @@ func FuzzMessagePackParse(f *testing.F) {
 // to be written and read again without a change.
 func checkMsgpackValue(t *testing.T, raw Raw) {
 	t.Helper()
-	for _, v := range []any{new(string), new(bool), new(int), new(float64), new(json.RawMessage), new(time.Time), new(time.Duration),
-		new(msgpackValue), new(*tagged), new([]Raw), new(map[uuid]any), new([2]string), new(offset), new(float32), new(uint8)} {
-		_ = MessagePack.Unmarshal(raw, v) // must return, with whatever error
-	}
+	allocation.Within(t, 15*(parsedAnyway+valuePerByte*len(raw)), func() {
+		for _, v := range []any{new(string), new(bool), new(int), new(float64), new(json.RawMessage), new(time.Time), new(time.Duration),
+			new(msgpackValue), new(*tagged), new([]Raw), new(map[uuid]any), new([2]string), new(offset), new(float32), new(uint8)} {
+			_ = MessagePack.Unmarshal(raw, v) // must return, with whatever error
+		}
+	})
 	rest, err := msgp.Skip(raw)
 	var whole Raw
 	if known := err == nil && len(rest) == 0; known != (MessagePack.Unmarshal(raw, &whole) == nil) {
 		t.Fatalf("%X: another library says %v, with %d bytes behind it", raw, err, len(rest))
 	}
 	var value, again any
-	if MessagePack.Unmarshal(raw, &value) != nil {
+	allocation.Within(t, parsedAnyway+valuePerByte*len(raw), func() {
+		value = nil
+		err = MessagePack.Unmarshal(raw, &value)
+	})
+	if err != nil {
 		return
 	}
 	first, err := appendMsgpackValue(nil, value)
