@@ -105,7 +105,7 @@ func FuzzBodies(f *testing.F) {
 			got.WriteString(next())
 		}
 		if got.String() != wanted(posted) {
-			t.Fatalf("received %q, sent %q", got.String(), posted)
+			t.Fatalf("received %.300q, sent %.300q", got.String(), posted)
 		}
 	})
 }
@@ -130,7 +130,7 @@ func (c *bodyClient) do(method string, body []byte) string {
 func (c *bodyClient) poll() string {
 	body := c.do("GET", nil)
 	if !strings.HasSuffix(body, "\x1e") {
-		c.t.Fatalf("polled %q", body)
+		c.t.Fatalf("polled %.300q", body)
 	}
 	return body
 }
@@ -165,7 +165,7 @@ func (c *bodyClient) event(lines *bufio.Reader) string {
 	for {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			c.t.Fatalf("after %q: %v", wire.String(), err)
+			c.t.Fatalf("after %.300q: %v", wire.String(), err)
 		}
 		if wire.WriteString(line); line == "\r\n" {
 			break
@@ -173,7 +173,7 @@ func (c *bodyClient) event(lines *bufio.Reader) string {
 	}
 	data := readEvent(wire.String())
 	if !strings.HasSuffix(data, "\x1e") {
-		c.t.Fatalf("event %q", wire.String())
+		c.t.Fatalf("event %.300q", wire.String())
 	}
 	return data
 }
