@@ -33,7 +33,7 @@ func (u *uuid) UnmarshalText(text []byte) error {
 		return errors.New("no UUID")
 	}
 	var n big.Int
-	if _, ok := n.SetString(strings.ReplaceAll(string(text), "-", ""), 16); !ok {
+	if _, ok := n.SetString(strings.ReplaceAll(string(text), "-", ""), 16); !ok || n.BitLen() > 8*len(u) {
 		return errors.New("no UUID")
 	}
 	n.FillBytes(u[:])
