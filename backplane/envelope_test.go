@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"signalrd/internal/allocation"
 )
 
 // recorded is a payload that ASP.NET Core published, and what it means.
@@ -244,11 +246,21 @@ func TestRecordsDoNotOverlap(t *testing.T) {
 	}
 }
 
+// FuzzDecode holds: what is read is written and read again without a change,
+// and reading takes no more memory than a payload is worth, whatever lengths
+// it claims.
 func FuzzDecode(f *testing.F) {
 	for _, r := range reference(f) {
 		f.Add(unhex(f, r.Payload))
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
+		allocation.Within(t, 4*(4<<10+64*len(payload)), func() {
+			// Errors are for what comes below.
+			_ = decodeEnvelope(payload, new(envelope))
+			_, _ = decodeGroupCommand(payload)
+			_, _ = decodeCompletion(payload)
+			_, _ = decodeAck(payload)
+		})
 		var e envelope
 		if decodeEnvelope(payload, &e) == nil {
 			checkAgain(t, e)
