@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"signalrd/backplane"
+	"signalrd/internal/allocation"
 )
 
 // recorded is what a subscriber written in C# does with each payload: whom it
@@ -204,7 +205,8 @@ func TestAddressRequireMessage(t *testing.T) {
 }
 
 // FuzzDecode holds decode against a slower reader that shares nothing with it
-// but the repair of bytes that are no UTF-8.
+// but the repair of bytes that are no UTF-8, and to memory in proportion to
+// its input.
 func FuzzDecode(f *testing.F) {
 	for _, c := range recorded {
 		if len(c.payload) < 10_000 {
@@ -213,7 +215,9 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		before := bytes.Clone(data)
-		got, err := decode(data)
+		var got notification
+		var err error
+		allocation.Within(t, 16<<10+64*len(data), func() { got, err = decode(data) })
 		if !bytes.Equal(data, before) {
 			t.Fatalf("%q was changed to %q", before, data)
 		}
