@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"signalrd/internal/allocation"
 )
 
 func byteCount(n int) string { return fmt.Sprintf("%dB", n) }
@@ -108,13 +110,16 @@ func TestHugeClaimCostsNothing(t *testing.T) {
 }
 
 // FuzzReceive feeds the same bytes in one piece and in small ones: what comes
-// out must be the same, and never more than went in.
+// out must be the same, never more than went in, and take no more memory than
+// that is worth.
 func FuzzReceive(f *testing.F) {
 	for _, test := range streams {
 		f.Add(test.wire, byte(3))
 	}
 	f.Fuzz(func(t *testing.T, stream []byte, size byte) {
-		whole, pieces := decodeAll(stream, len(stream)), decodeAll(stream, int(size)+1)
+		var whole decoded
+		allocation.Within(t, 16<<10+64*len(stream), func() { whole = decodeAll(stream, len(stream)) })
+		pieces := decodeAll(stream, int(size)+1)
 		if !bytes.Equal(whole.payload, pieces.payload) || fmt.Sprint(whole.controls) != fmt.Sprint(pieces.controls) || fmt.Sprint(whole.err) != fmt.Sprint(pieces.err) {
 			t.Fatalf("whole: %+v; in pieces of %d: %+v", whole, int(size)+1, pieces)
 		}
