@@ -342,10 +342,10 @@ func wantedOfGET(h *Handler, r *http.Request, bound Transports, id string, known
 		return plain(400, "Sec-WebSocket-Key must be 16 bytes in base64.")
 	case id != "" && bound != unbound && bound != asked:
 		return plain(400, "Cannot change transports mid-connection")
-	case id != "" && bound == asked && asked != LongPolling:
-		return plain(409, "")
-	case bound == asked: // the poll ends without data
+	case id != "" && bound == LongPolling: // the poll ends without data
 		return plain(200, "")
+	case id != "" && bound == asked:
+		return plain(409, "")
 	}
 	return map[Transports]reply{
 		WebSockets:       {101, "", ""},
