@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
-
 	"signalrd/hubs/protocol"
 	"signalrd/internal/peers"
 )
@@ -89,7 +87,7 @@ func TestDeliveriesAllocateNothing(t *testing.T) {
 
 func benchServer(b *testing.B) *Redis {
 	b.Helper()
-	bus := NewBus(&redis.Options{Addr: peers.Redis(b).Addr()}, nil)
+	bus := NewBus(singleAt(b, peers.Redis(b).Addr()), nil)
 	b.Cleanup(func() {
 		if err := bus.Close(); err != nil {
 			b.Error(err)

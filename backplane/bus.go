@@ -1,7 +1,6 @@
 package backplane
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // Bus is this process's way to and from one Redis: one connection that
@@ -25,7 +23,7 @@ import (
 // All its methods are safe for concurrent use.
 type Bus struct {
 	// set once
-	options      redis.Options
+	deployment   Deployment
 	prefix       string
 	logger       log.Logger
 	timing       timing
@@ -89,15 +87,13 @@ var defaultTiming = timing{
 	ack:      30 * time.Second,
 }
 
-// NewBus connects to the Redis that server names, a single one, a master, or any
-// node of a cluster, in the background: [Bus.Wait] says when it is there. Of the
-// server's options those count that say where it is and who we are; retries and
-// the pool are the bus's own affair. opts may be nil.
-func NewBus(server *redis.Options, opts *BusOptions) *Bus {
-	return newBus(server, opts, defaultTiming)
+// NewBus connects to a Redis in the background: [Bus.Wait] says when it is
+// there. opts may be nil.
+func NewBus(at Deployment, opts *BusOptions) *Bus {
+	return newBus(at, opts, defaultTiming)
 }
 
-func newBus(server *redis.Options, opts *BusOptions, t timing) *Bus {
+func newBus(at Deployment, opts *BusOptions, t timing) *Bus {
 	if opts == nil {
 		opts = &BusOptions{}
 	}
@@ -105,12 +101,11 @@ func newBus(server *redis.Options, opts *BusOptions, t timing) *Bus {
 	if logger == nil {
 		logger = log.NewNopLogger()
 	}
-	options := connectionOptions(server, t)
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &Bus{
-		options:       options,
+		deployment:    at,
 		prefix:        opts.Prefix,
-		logger:        log.With(logger, "redis", options.Addr),
+		logger:        log.With(logger, "redis", at),
 		timing:        t,
 		publications:  make(chan *publication, maxQueued),
 		ctx:           ctx,
@@ -126,20 +121,9 @@ func newBus(server *redis.Options, opts *BusOptions, t timing) *Bus {
 	return b
 }
 
-// connectionOptions keeps of the user's options who and where; how is ours. A
-// PUBLISH is never retried: one whose answer got lost would arrive twice.
-func connectionOptions(server *redis.Options, t timing) redis.Options {
-	o := *server
-	o.Addr = cmp.Or(o.Addr, "127.0.0.1:6379")
-	o.MaxRetries = -1
-	o.DialerRetries = 1
-	o.DialTimeout = t.send / 2
-	o.ReadTimeout = t.send / 2
-	o.WriteTimeout = t.send / 2
-	o.PoolSize = 2 // of which one is used; with a pool of one, a single failure starts a search in the background
-	o.MinIdleConns = 0
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	return o
+// connection returns a client for one connection.
+func (b *Bus) connection(use connectionUse) *redis.Client {
+	return b.deployment.connection(use, b.timing.send/2)
 }
 
 // stayConnected holds the subscribed connection until the bus is closed.
@@ -235,12 +219,12 @@ func (b *Bus) Healthy() error {
 	case b.status == connected && b.unsettled == 0:
 		return nil
 	}
-	return fmt.Errorf("redis at %s: %w: still connecting", b.options.Addr, ErrUnavailable)
+	return fmt.Errorf("redis at %s: %w: still connecting", b.deployment, ErrUnavailable)
 }
 
 // unavailable is the error for a Redis that is known to be away.
 func (b *Bus) unavailable() error {
-	return fmt.Errorf("redis at %s: %w since %s: %w", b.options.Addr, ErrUnavailable,
+	return fmt.Errorf("redis at %s: %w since %s: %w", b.deployment, ErrUnavailable,
 		b.since.UTC().Format(time.RFC3339), b.reason)
 }
 

@@ -170,9 +170,13 @@ func TestWrongPasswordIsSaid(t *testing.T) {
 	mini := miniredis.RunT(t)
 	mini.RequireAuth("right")
 	l := &logs{}
-	b := newBus(&redis.Options{Addr: mini.Addr(), Password: "wrong-secret"}, &BusOptions{Logger: l.logger()}, quick)
+	at, err := Single(&redis.Options{Addr: mini.Addr(), Password: "wrong-secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBus(at, &BusOptions{Logger: l.logger()}, quick)
 	defer b.Close()
-	err := b.Wait(within(t, 100*time.Millisecond))
+	err = b.Wait(within(t, 100*time.Millisecond))
 	if err == nil || !strings.Contains(err.Error(), "WRONGPASS") && !strings.Contains(err.Error(), "invalid password") {
 		t.Errorf("wait: %v", err)
 	}
@@ -183,15 +187,12 @@ func TestWrongPasswordIsSaid(t *testing.T) {
 
 func TestDefaultsOfABus(t *testing.T) {
 	mini := miniredis.RunT(t)
-	b := NewBus(&redis.Options{Addr: mini.Addr()}, nil)
+	b := NewBus(singleAt(t, mini.Addr()), nil)
 	if err := b.Wait(within(t, patience)); err != nil {
 		t.Error(err)
 	}
 	if err := b.Close(); err != nil {
 		t.Error(err)
-	}
-	if got := connectionOptions(&redis.Options{}, defaultTiming).Addr; got != "127.0.0.1:6379" {
-		t.Errorf("without an address: %s", got)
 	}
 }
 
@@ -213,7 +214,7 @@ func TestPauseGrowsToItsLimit(t *testing.T) {
 // not give it up before it has listened.
 func TestStandingStillIsNoSilence(t *testing.T) {
 	s := newServer(t, miniredis.RunT(t).Addr(), nil)
-	client := redis.NewClient(&s.bus.options)
+	client := s.bus.connection(listening)
 	defer client.Close()
 	pubsub := client.Subscribe(context.Background())
 	defer pubsub.Close()

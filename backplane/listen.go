@@ -2,11 +2,8 @@ package backplane
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -15,14 +12,8 @@ import (
 
 // listen connects, subscribes, and hands on what arrives until the connection is
 // lost or the bus closed. It returns why.
-//
-// The client that it uses can dial only once. go-redis would otherwise replace a
-// lost connection by itself, and nobody would know that messages were missed
-// and subscriptions not yet confirmed.
 func (b *Bus) listen() error {
-	options := b.options
-	options.Dialer = dialOnce(&options)
-	client := redis.NewClient(&options)
+	client := b.connection(listening)
 	defer client.Close()
 	pubsub := client.Subscribe(b.ctx)
 	defer pubsub.Close()
@@ -42,23 +33,6 @@ func (b *Bus) listen() error {
 	err := b.receive(ctx, pubsub)
 	fail(err)
 	return context.Cause(ctx)
-}
-
-var errDialedBefore = errors.New("the connection is lost")
-
-func dialOnce(options *redis.Options) func(context.Context, string, string) (net.Conn, error) {
-	dial := options.Dialer
-	if dial == nil {
-		plain := *options
-		dial = redis.NewDialer(&plain)
-	}
-	var used atomic.Bool
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if used.Swap(true) {
-			return nil, errDialedBefore
-		}
-		return dial(ctx, network, addr)
-	}
 }
 
 // receive hands on what arrives. It waits for nothing else: whoever gets a

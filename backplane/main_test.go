@@ -191,7 +191,7 @@ func startServer(t testing.TB, addr string, options *BusOptions, timing timing, 
 		o = *options
 	}
 	o.Logger = s.logs.logger()
-	s.bus = newBus(&redis.Options{Addr: addr}, &o, timing)
+	s.bus = newBus(singleAt(t, addr), &o, timing)
 	t.Cleanup(func() {
 		if err := s.bus.Close(); err != nil {
 			t.Error(err)
@@ -202,6 +202,16 @@ func startServer(t testing.TB, addr string, options *BusOptions, timing timing, 
 		t.Fatal(err)
 	}
 	return s
+}
+
+// singleAt is the Redis at an address.
+func singleAt(t testing.TB, addr string) Deployment {
+	t.Helper()
+	at, err := Single(&redis.Options{Addr: addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
 }
 
 // within is a context for what should take far less.

@@ -118,26 +118,33 @@ func (b *Bus) notSent(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err // the sender's own
 	}
-	return fmt.Errorf("redis at %s: %w: %w", b.options.Addr, ErrUnavailable, err)
+	return fmt.Errorf("redis at %s: %w: %w", b.deployment, ErrUnavailable, err)
 }
 
 // publishAll sends whatever has queued up in one go, and again, so that one
 // connection serves any number of senders and keeps the order of each.
 //
-// After a failure it starts over with a new client: one that could not connect
-// goes on refusing for a second after Redis is back.
+// After a failure it starts over with a new connection. What the old one could
+// not even begin to send, because it had been lost since the last batch, is sent
+// on the new one.
 func (b *Bus) publishAll() {
-	client := redis.NewClient(&b.options)
+	client := b.connection(publishing)
 	defer func() { client.Close() }()
 	batch := make([]*publication, 0, maxPipeline)
 	for {
 		select {
 		case p := <-b.publications:
 			batch = b.gather(append(batch[:0], p))
-			if !b.publishBatch(client, batch) {
+			err := b.publishBatch(client, batch)
+			if errors.Is(err, errConnectionLost) {
+				client.Close()
+				client = b.connection(publishing)
+				err = b.publishBatch(client, batch)
+			}
+			if err != nil {
 				b.failed()
 				client.Close()
-				client = redis.NewClient(&b.options)
+				client = b.connection(publishing)
 			}
 			clear(batch) // so that nothing sent is kept
 		case <-b.ctx.Done():
@@ -171,9 +178,10 @@ func (b *Bus) gather(batch []*publication) []*publication {
 	return batch
 }
 
-// publishBatch tells each sender what became of its message, and reports
-// whether the connection is good for more.
-func (b *Bus) publishBatch(client *redis.Client, batch []*publication) (good bool) {
+// publishBatch tells each sender what became of its message. It fails if the
+// connection is good for no more. After errConnectionLost nothing was sent and
+// nobody is told.
+func (b *Bus) publishBatch(client *redis.Client, batch []*publication) error {
 	pipeline := client.Pipeline()
 	commands := make([]*redis.IntCmd, len(batch))
 	for i, p := range batch {
@@ -182,6 +190,9 @@ func (b *Bus) publishBatch(client *redis.Client, batch []*publication) (good boo
 		}
 	}
 	_, err := pipeline.Exec(b.ctx) // each command that failed has the error, too
+	if errors.Is(err, errConnectionLost) {
+		return err
+	}
 	for i, p := range batch {
 		if commands[i] != nil {
 			p.receivers = commands[i].Val()
@@ -189,5 +200,8 @@ func (b *Bus) publishBatch(client *redis.Client, batch []*publication) (good boo
 		}
 	}
 	var refused redis.Error // by a Redis that answers
-	return err == nil || errors.As(err, &refused)
+	if errors.As(err, &refused) {
+		return nil
+	}
+	return err
 }

@@ -7,13 +7,12 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/redis/go-redis/v9"
 )
 
 func newTestReplier(t *testing.T, addr string, timing timing) (*replier, *logs) {
 	t.Helper()
 	l := &logs{}
-	b := newBus(&redis.Options{Addr: addr}, nil, timing)
+	b := newBus(singleAt(t, addr), nil, timing)
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
 			t.Error(err)

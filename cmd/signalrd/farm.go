@@ -48,7 +48,11 @@ func joinFarm(ctx context.Context, c *config, logger log.Logger) (*farm, error) 
 		}
 	}
 	if c.Backplane == "redis" {
-		f.bus = backplane.NewBus(options, &backplane.BusOptions{Prefix: c.RedisPrefix, Logger: log.With(logger, "part", "backplane")})
+		at, err := backplane.Single(options)
+		if err != nil {
+			return nil, err
+		}
+		f.bus = backplane.NewBus(at, &backplane.BusOptions{Prefix: c.RedisPrefix, Logger: log.With(logger, "part", "backplane")})
 		shared, err := backplane.NewRedis(f.bus, c.HubName, local)
 		if err != nil {
 			return nil, errors.Join(err, f.leave())
