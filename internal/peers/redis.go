@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -108,6 +109,23 @@ func (s *RedisServer) Stop() {
 	}
 	<-s.process.ended
 	s.process = nil
+}
+
+// Pause has the server stand still, with its connections open. Stop ends a paused
+// one, too.
+func (s *RedisServer) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume has a paused server go on.
+func (s *RedisServer) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *RedisServer) signal(signal syscall.Signal) {
+	s.t.Helper()
+	if s.process == nil {
+		s.t.Fatal("signal redis-server: it is stopped")
+	}
+	if err := s.process.Process.Signal(signal); err != nil {
+		s.t.Fatalf("signal redis-server: %v", err)
+	}
 }
 
 // answers says whether the Redis with the given process id answers, and not
