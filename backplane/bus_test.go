@@ -209,30 +209,3 @@ func TestPauseGrowsToItsLimit(t *testing.T) {
 		t.Errorf("in the end: %s", got)
 	}
 }
-
-// A process that stood still finds a connection that seems silent; it must
-// not give it up before it has listened.
-func TestStandingStillIsNoSilence(t *testing.T) {
-	s := newServer(t, miniredis.RunT(t).Addr(), nil)
-	client := s.bus.connection(listening)
-	defer client.Close()
-	pubsub := client.Subscribe(context.Background())
-	defer pubsub.Close()
-	silence := s.bus.timing.silence
-	for _, test := range []struct {
-		what  string
-		since time.Duration // the last check
-		want  bool
-	}{
-		{"in time", silence, false},
-		{"late", 10 * silence, true},
-	} {
-		heard := time.Now().Add(-time.Minute).UnixNano()
-		b := &Bus{timing: s.bus.timing}
-		b.heard.Store(heard)
-		p := pulse{checked: time.Now().Add(-test.since), heard: heard, silent: true}
-		if err := b.checkAlive(context.Background(), pubsub, &p); (err == nil) != test.want {
-			t.Errorf("checked %s: %v", test.what, err)
-		}
-	}
-}

@@ -46,20 +46,18 @@ func (b *Bus) receive(ctx context.Context, pubsub *redis.PubSub) error {
 		b.heard.Store(time.Now().UnixNano())
 		switch received := received.(type) {
 		case *redis.Message:
-			if s, kind := b.find(received.Channel); s != nil {
-				s.receiver.receive(kind, s.name, []byte(received.Payload))
-			}
+			b.hear(received.Channel, []byte(received.Payload))
 		case *redis.Subscription:
 			b.confirm(received)
 		}
 	}
 }
 
-// request writes what is asked of Redis: to subscribe, to unsubscribe, and to
-// give a sign of life when it has been silent.
+// request writes what is asked of Redis, to subscribe and to unsubscribe, and looks
+// after the connection. When that is lost, so is the publishing one.
 func (b *Bus) request(ctx context.Context, pubsub *redis.PubSub) error {
-	pulse := pulse{checked: time.Now(), heard: b.heard.Load()}
-	next := time.NewTimer(b.timing.silence)
+	said := false
+	next := time.NewTicker(b.timing.probe / 4)
 	defer next.Stop()
 	for {
 		select {
@@ -68,44 +66,24 @@ func (b *Bus) request(ctx context.Context, pubsub *redis.PubSub) error {
 				return err
 			}
 		case <-next.C:
-			if err := b.checkAlive(ctx, pubsub, &pulse); err != nil {
-				return err
-			}
-			next.Reset(b.timing.silence)
 		case <-ctx.Done():
 			if b.ctx.Err() != nil {
 				b.sayGoodbye(pubsub)
 			}
 			return ctx.Err()
 		}
+		if err := b.look(time.Now(), &said); err != nil {
+			b.stopPublishing()
+			return err
+		}
 	}
 }
 
-// pulse is what was found when the connection was last checked.
-type pulse struct {
-	checked time.Time
-	heard   int64
-	silent  bool // and so it was pinged
-}
-
-// checkAlive notices a connection whose other end is gone without a word: it
-// was silent, was pinged, and is silent still. When it was this process that
-// stood still, the check says nothing about Redis and counts for none.
-func (b *Bus) checkAlive(ctx context.Context, pubsub *redis.PubSub, p *pulse) error {
-	now, heard := time.Now(), b.heard.Load()
-	stoodStill := now.Sub(p.checked) > 2*b.timing.silence
-	silent := heard == p.heard && !stoodStill
-	if silent && p.silent {
-		return fmt.Errorf("no answer to a ping for %s", now.Sub(p.checked).Round(time.Millisecond))
+// stopPublishing drops the publishing connection, to be made anew.
+func (b *Bus) stopPublishing() {
+	if client := b.publishing.Load(); client != nil {
+		client.Close()
 	}
-	*p = pulse{checked: now, heard: heard, silent: silent}
-	if heard > now.Add(-b.timing.silence/2).UnixNano() {
-		return nil
-	}
-	if err := pubsub.Ping(ctx); err != nil {
-		return fmt.Errorf("ping: %w", err)
-	}
-	return nil
 }
 
 // sayGoodbye unsubscribes what is left, as ASP.NET Core does (protocol §11.4).

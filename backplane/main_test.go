@@ -153,17 +153,21 @@ func (l *logs) String() string {
 	return l.b.String()
 }
 
-func (l *logs) logger() log.Logger { return log.NewLogfmtLogger(l) }
+func (l *logs) logger() log.Logger {
+	return log.With(log.NewLogfmtLogger(l), "t", log.DefaultTimestampUTC)
+}
 
 const testHub = "Reference.ReferenceHub"
 
 // quick is the timing of most tests: nothing takes the seconds that it may.
 var quick = timing{
-	silence:  500 * time.Millisecond,
+	probe:    50 * time.Millisecond,
+	silence:  time.Second,
 	minPause: 10 * time.Millisecond,
 	maxPause: 100 * time.Millisecond,
 	send:     5 * time.Second,
 	ack:      5 * time.Second,
+	answer:   200 * time.Millisecond,
 }
 
 // server is one server of a farm, with all its parts at hand.

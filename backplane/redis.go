@@ -29,9 +29,10 @@ type Redis struct {
 	replies  *replier
 	stock    stockConnections
 
-	// used by the bus's receiving goroutine only
-	received envelope
-	records  records
+	// guarded by receiving: the invocation at hand
+	receiving sync.Mutex
+	received  envelope
+	records   records
 
 	// guarded by mu: the registry and the subscriptions change together
 	mu       sync.Mutex

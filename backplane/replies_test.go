@@ -75,7 +75,7 @@ func TestStoppingWithRepliesThatCannotBeSent(t *testing.T) {
 	if err := r.bus.publish(context.Background(), nil, "the publisher's connection is made"); err != nil {
 		t.Fatal(err)
 	}
-	w.freeze()
+	w.freeze(both)
 	unconfirmed := r.bus.acquire(groupChannel, "g", "g", nil)
 	r.add(reply{channel: "c", payload: []byte("lost")})
 	r.start()

@@ -31,7 +31,7 @@ func (r *Redis) Send(ctx context.Context, to Target, method string, args ...any)
 	if to.kind == toAll || to.kind == toGroups {
 		e.excluded = to.except
 	}
-	if err := r.bus.publish(ctx, appendEnvelope(nil, &e), channels...); err != nil {
+	if err := r.bus.post(ctx, appendEnvelope(nil, &e), channels...); err != nil {
 		return fmt.Errorf("send %s: %w", method, err)
 	}
 	return nil
