@@ -96,6 +96,7 @@ type timing struct {
 	send     time.Duration // the longest that a send waits for Redis
 	ack      time.Duration // for another server's answer
 	answer   time.Duration // until another server is asked again what was missed
+	regroup  time.Duration // for servers that are not signalrd's to come back
 }
 
 var defaultTiming = timing{
@@ -106,6 +107,7 @@ var defaultTiming = timing{
 	send:     5 * time.Second,
 	ack:      30 * time.Second,
 	answer:   time.Second,
+	regroup:  8 * time.Second,
 }
 
 const (
@@ -146,7 +148,7 @@ func newBus(at Deployment, opts *BusOptions, t timing) *Bus {
 	b.others = newOthers(b)
 	b.acquire(farmChannel, farmName, farmName, b.others)
 	b.acquire(farmChannel, serverName(b.id), serverName(b.id), b.others)
-	b.running.Go((&publisher{bus: b, spool: b.spool}).publishAll)
+	b.running.Go((&publisher{bus: b, spool: b.spool, strangers: strangers{bus: b}}).publishAll)
 	b.running.Go(b.stayConnected)
 	return b
 }

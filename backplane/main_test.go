@@ -24,7 +24,7 @@ type nothing struct{}
 
 func (nothing) Printf(context.Context, string, ...any) {}
 
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // fakeProtocol is JSON under another name: a second protocol for fan-out to
 // choose from. It counts how often it encodes.
@@ -168,6 +168,7 @@ var quick = timing{
 	send:     5 * time.Second,
 	ack:      5 * time.Second,
 	answer:   200 * time.Millisecond,
+	regroup:  2 * time.Second,
 }
 
 // server is one server of a farm, with all its parts at hand.

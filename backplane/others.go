@@ -63,6 +63,7 @@ type greeting struct {
 // request is a hello that another server has sent.
 type request struct {
 	hello
+	at    time.Time // when it came
 	begun bool
 	after uint64 // what was asked for and is known
 	upTo  uint64 // what has been answered
@@ -260,7 +261,7 @@ func (o *others) receiveHello(h hello, toAll bool) {
 		p.at = time.Time{}
 		o.bus.lookSoon()
 	}
-	o.requests = append(withoutRequest(o.requests, h.id), request{hello: h})
+	o.requests = append(withoutRequest(o.requests, h.id), request{hello: h, at: p.seen})
 	o.bus.spool.notify()
 }
 

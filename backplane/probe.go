@@ -78,10 +78,11 @@ func (w *watch) arrive(number uint64) (after uint64, first, ok bool) {
 	return w.after, first, true
 }
 
-// overdue is the error for a probe that does not come home: nothing was answered,
-// or heard if it was answered itself, for longer than silence; or other things are
-// heard, but not the probe, for four times as long. When it was this process that stood
-// still, that says nothing about Redis, and the time begins anew.
+// overdue is the error for a probe that does not come home. While it waits to be sent,
+// Redis must answer what is sent before it at least every silence. Once Redis has it,
+// something must be heard as often, and the probe itself after four times as long. When
+// it was this process that stood still, that says nothing about Redis, and the time
+// begins anew.
 func (w *watch) overdue(now, answered, heard time.Time, silence time.Duration) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -96,11 +97,11 @@ func (w *watch) overdue(now, answered, heard time.Time, silence time.Duration) e
 			w.confirmed = now
 		}
 	}
-	quiet := latest(w.missing, answered)
+	late := now.Sub(latest(w.missing, answered)) > silence
 	if !w.confirmed.IsZero() {
-		quiet = latest(w.confirmed, heard)
+		late = now.Sub(latest(w.confirmed, heard)) > silence || now.Sub(w.confirmed) > 4*silence
 	}
-	if now.Sub(quiet) <= silence && now.Sub(w.missing) <= 4*silence {
+	if !late {
 		return nil
 	}
 	return fmt.Errorf("a probe has not come back for %s", now.Sub(w.missing).Round(time.Millisecond))
@@ -117,6 +118,13 @@ func (w *watch) roundTrip() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.trip
+}
+
+// last is when a probe last came home.
+func (w *watch) last() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.home
 }
 
 // look is called by whoever holds the listening connection, at least every

@@ -46,6 +46,7 @@ type publisher struct {
 
 	connections uint64 // that have been made
 	begun       bool   // the other servers know of this one
+	strangers   strangers
 	again       uint64 // what is uncertain has been given to this one up to here
 }
 
@@ -99,7 +100,7 @@ func (p *publisher) publishAll() {
 // is lost or the bus closed. It says why, and whether it sent anything.
 func (p *publisher) publishOn() (worked bool, err error) {
 	b := p.bus
-	if !p.await() {
+	if !p.await(false) {
 		return false, b.ctx.Err()
 	}
 	client := b.connection(publishing)
@@ -110,13 +111,14 @@ func (p *publisher) publishOn() (worked bool, err error) {
 	}
 	p.connections++
 	p.begun, p.again = false, 0
+	p.strangers.regroup(time.Now())
 	b.publishing.Store(client)
 	defer b.publishing.Store(nil)
 	batch := make([]outgoing, 0, maxPipeline)
 	for {
-		batch = p.gather(batch[:0])
-		if len(batch) == 0 {
-			if !p.await() {
+		var held bool
+		if batch, held = p.gather(batch[:0], client); len(batch) == 0 {
+			if !p.await(held) {
 				return worked, b.ctx.Err()
 			}
 			continue
@@ -129,25 +131,36 @@ func (p *publisher) publishOn() (worked bool, err error) {
 	}
 }
 
-// await returns when there may be something to send, false if the bus is closed.
-func (p *publisher) await() bool {
+// await returns when there may be something to send, or soon if something is held back;
+// false if the bus is closed.
+func (p *publisher) await(held bool) bool {
+	var soon <-chan time.Time
+	if held {
+		soon = time.After(p.bus.timing.minPause)
+	}
 	select {
 	case <-p.spool.wake:
+		return true
+	case <-soon:
 		return true
 	case <-p.bus.ctx.Done():
 		return false
 	}
 }
 
-// gather takes what is to be sent next.
-func (p *publisher) gather(batch []outgoing) []outgoing {
+// gather takes what is to be sent next: first what settles an outage among signalrd
+// servers. held says that what waits is held back.
+func (p *publisher) gather(batch []outgoing, client *redis.Client) (_ []outgoing, held bool) {
 	if batch = p.resend(batch); len(batch) > 0 {
-		return batch
+		return batch, false
 	}
 	if batch = p.bus.others.frames(batch, p.connections); len(batch) > 0 {
-		return batch
+		return batch, false
 	}
-	return p.spool.next(batch, p.bus.others.known())
+	if p.strangers.absent(p.bus.ctx, client) {
+		return batch, true
+	}
+	return p.spool.next(batch, p.bus.others.known()), false
 }
 
 // resend takes what a lost connection left uncertain, and tells the other servers
@@ -180,11 +193,13 @@ func (p *publisher) publish(client *redis.Client, batch []outgoing) error {
 	for i := range batch {
 		commands[i] = pipeline.Publish(p.bus.ctx, batch[i].channel, p.wire(&batch[i]))
 	}
+	learn := p.strangers.ask(p.bus.ctx, pipeline)
 	_, err := pipeline.Exec(p.bus.ctx) // each command that failed has the error, too
 	if errors.Is(err, errConnectionLost) || errors.Is(err, redis.ErrClosed) {
 		p.spool.putBack(batch)
 		return err
 	}
+	learn()
 	return p.settle(batch, commands)
 }
 

@@ -113,7 +113,7 @@ func (o *others) part(r *request) answer {
 	a := answer{id: o.bus.id, number: r.number}
 	if !r.begun {
 		r.begun = true
-		r.upTo, r.after = o.bus.spool.lackOf(r.hello, o.bus.id)
+		r.upTo, r.after = o.bus.spool.lackOf(r.hello, r.at, o.bus.id)
 	}
 	a.after = r.after
 	a.entries, r.upTo, a.next = o.bus.spool.history(r.upTo, r.wanted)
@@ -134,9 +134,13 @@ func (o *others) partSent(r request, done bool) {
 	}
 }
 
-// lackOf says after which invocation another server lacks all, and after which of
-// them they are known.
-func (s *spool) lackOf(h hello, own serverID) (lacks, known uint64) {
+// helloTakes is, generously, how long a hello is on its way: a server that says how long
+// it has been there rather gets too much than too little.
+const helloTakes = time.Second
+
+// lackOf says after which invocation another server, whose hello came at a time, lacks
+// all, and after which of them they are known.
+func (s *spool) lackOf(h hello, at time.Time, own serverID) (lacks, known uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	heard, knows := h.heard[own]
@@ -146,7 +150,7 @@ func (s *spool) lackOf(h hello, own serverID) (lacks, known uint64) {
 	case h.age == 0:
 		lacks = s.sent
 	default:
-		lacks = s.before(time.Now().Add(-time.Duration(h.age) * time.Millisecond))
+		lacks = s.before(at.Add(-time.Duration(h.age)*time.Millisecond - helloTakes))
 	}
 	return lacks, max(lacks, s.first-1)
 }

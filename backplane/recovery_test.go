@@ -1,11 +1,14 @@
 package backplane
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"signalrd/internal/peers"
 )
@@ -19,7 +22,7 @@ type streams struct {
 	nodes   []*server
 	sent    []int // by server: the last number
 	senders sync.WaitGroup
-	stop    chan struct{}
+	stop    func()
 }
 
 // newStreams starts servers with two clients each, who are all in one group and
@@ -64,18 +67,19 @@ func (s *streams) target(n int) Target {
 	return Clients(ids...)
 }
 
-// start has every server send, until end.
+// start has every server send, until stop is called.
 func (s *streams) start() {
-	s.stop = make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop = func() {
+		cancel()
+		s.senders.Wait()
+	}
+	s.t.Cleanup(s.stop)
 	for i := range s.nodes {
 		s.senders.Go(func() {
-			for {
-				select {
-				case <-s.stop:
-					return
-				case <-time.After(200 * time.Microsecond):
-					s.one(i)
-				}
+			for ctx.Err() == nil {
+				s.one(i)
+				time.Sleep(500 * time.Microsecond)
 			}
 		})
 	}
@@ -90,8 +94,7 @@ func (s *streams) one(i int) {
 // every one, once, in order.
 func (s *streams) check() {
 	s.t.Helper()
-	close(s.stop)
-	s.senders.Wait()
+	s.stop()
 	for _, n := range s.nodes {
 		n.awaitBack(s.t)
 	}
@@ -184,5 +187,132 @@ func TestNothingIsLostDoubledOrReordered(t *testing.T) {
 func cutAll(s *streams, concerned func(*pair) bool) {
 	for _, w := range s.walls {
 		w.cut(concerned)
+	}
+}
+
+// Beyond the spool's bound the oldest are lost to other servers, and said to be; the
+// others arrive in order, and nobody gets one twice.
+func TestMoreThanTheSpoolHolds(t *testing.T) {
+	const many, kept = 1000, 100
+	size := 300 * kept
+	s := newStreams(t, 2, &BusOptions{SpoolBytes: size})
+	s.redis.Stop()
+	for _, n := range s.nodes {
+		n.awaitAway(t)
+	}
+	for n := range many {
+		s.send(0, All(), "from0", n+1)
+	}
+	waiting := s.nodes[0].bus.Stats()
+	if waiting.Dropped == 0 || waiting.SpooledMessages+int(waiting.Dropped) != many || waiting.SpooledBytes > size {
+		t.Errorf("with redis away: %+v", waiting)
+	}
+	s.redis.Start()
+	for _, n := range s.nodes {
+		n.awaitBack(t)
+	}
+	last := fmt.Sprintf("from0%d", many)
+	for i, c := range s.clients {
+		c.await(t, 0, func(text string) bool { return text == last })
+		first := 1 // for clients of the server that sent
+		if i%2 == 1 {
+			first = int(waiting.Dropped) + 1
+		}
+		var want []string
+		for n := first; n <= many; n++ {
+			want = append(want, fmt.Sprintf("from0%d", n))
+		}
+		if got := received(c); !slices.Equal(got, want) {
+			t.Errorf("%s got %d messages from %s on, want %d from %s on", c.id, len(got), got[0], len(want), want[0])
+		}
+	}
+	if logs := s.nodes[0]; logs.lines("oldest messages for other servers are lost") != 1 || logs.lines("were lost while redis was away") != 1 {
+		t.Errorf("the log says:\n%s", logs.logs)
+	}
+}
+
+// A server that starts while Redis is away misses nothing of the others, nor they of
+// it, from its start on.
+func TestStartingInAnOutage(t *testing.T) {
+	s := newStreams(t, 2, nil)
+	s.redis.Stop()
+	for _, n := range s.nodes {
+		n.awaitAway(t)
+	}
+	third := startServer(t, s.redis.Addr(), nil, quick)
+	s.nodes, s.sent, s.servers = append(s.nodes, third), append(s.sent, 0), append(s.servers, third.Redis)
+	late := newClient("late", "ale")
+	s.connect(2, late)
+	s.join(2, "late", "g")
+	for range 20 {
+		for i := range s.nodes {
+			s.one(i)
+		}
+	}
+	s.redis.Start()
+	s.start()
+	time.Sleep(20 * time.Millisecond)
+	s.check()
+}
+
+// Whoever cannot know a message again gets none twice and keeps the order.
+func TestStrangersGetNothingTwice(t *testing.T) {
+	s := newStreams(t, 2, nil)
+	_, methods := stranger(t, s.redis.Addr())
+	s.start()
+	for range 20 {
+		time.Sleep(5 * time.Millisecond)
+		s.walls[0].cut(publishingOnly)
+	}
+	s.check()
+	s.send(0, All(), "end")
+	last := map[byte]int{}
+	for got := methods(); got != "end"; got = methods() {
+		var from byte
+		var n int
+		if _, err := fmt.Sscanf(got, "from%c%d", &from, &n); err != nil {
+			continue // a fence
+		}
+		if n <= last[from] {
+			t.Errorf("message %d of server %c came after %d", n, from, last[from])
+		}
+		last[from] = n
+	}
+	if last['0'] < s.sent[0]/8 || last['1'] < s.sent[1]-4 {
+		t.Errorf("of %d messages the last to come are %v", s.sent, last)
+	}
+}
+
+// What Redis will not have concerns that message alone.
+func TestRefusedMessages(t *testing.T) {
+	redis := peers.Redis(t)
+	newAdmin(t, redis.Addr())("ACL", "SETUSER", "default", "resetchannels", "&signalrd:*",
+		"&"+testHub+":all", "&"+testHub+":internal:*", "&"+testHub+":connection:*")
+	s := newServer(t, redis.Addr(), nil)
+	c := newClient("c", "")
+	f := newTestFarm(t, []Backplane{s.Redis}, c)
+	f.send(0, All(), "before")
+	f.send(0, Users("ale", "bob"), "refused")
+	f.send(0, All(), "after")
+	eventually(t, "the refusals are counted", func() bool { return s.bus.Stats().Refused == 2 })
+	f.settle()
+	if got, want := received(c), []string{"before", "after"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if s.lines("redis refuses a message") != 2 || s.lines("redis is lost") != 0 {
+		t.Errorf("the log says:\n%s", s.logs)
+	}
+}
+
+// newAdmin returns what sends commands to a Redis.
+func newAdmin(t *testing.T, addr string) func(args ...any) {
+	t.Helper()
+	c := redis.NewClient(&redis.Options{Addr: addr})
+	t.Cleanup(func() { c.Close() })
+	return func(args ...any) {
+		t.Helper()
+		if err := c.Do(context.Background(), args...).Err(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
