@@ -18,8 +18,11 @@ import (
 // Bus is this process's way to and from one Redis: one connection that
 // publishes and one that is subscribed, shared by the backplanes of all hubs
 // ([NewRedis]) and by nobody else. A lost connection is made anew for as long as
-// the bus is open, and everything is subscribed again (protocol §11.7). What
-// others published meanwhile is gone: that is how Redis does it.
+// the bus is open, everything is subscribed again, and what was missed is made up for
+// among the servers that use this package.
+//
+// A Redis that is gone without a word is noticed after 3 to 5 seconds; one that closes
+// its connections at once.
 //
 // All its methods are safe for concurrent use.
 type Bus struct {
@@ -351,8 +354,9 @@ func (b *Bus) removeHub(r *Redis) {
 	}
 }
 
-// Close closes the backplanes that use the bus, unsubscribes everything and
-// waits until nothing of it runs any more.
+// Close closes the backplanes that use the bus, publishes what waits, unless Redis is
+// away, for at most 5 seconds, unsubscribes everything and waits until nothing of it
+// runs any more.
 func (b *Bus) Close() error {
 	b.mu.Lock()
 	hubs := make([]*Redis, 0, len(b.hubs))
