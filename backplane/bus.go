@@ -23,7 +23,7 @@ import (
 // All its methods are safe for concurrent use.
 type Bus struct {
 	// set once
-	deployment   Deployment
+	deployment   *Deployment
 	prefix       string
 	logger       log.Logger
 	timing       timing
@@ -32,6 +32,7 @@ type Bus struct {
 	cancel       context.CancelFunc
 	running      sync.WaitGroup
 	changed      chan struct{} // something is dirty; holds one
+	census       *census       // nil: a PUBLISH is told of all its receivers
 
 	heard atomic.Int64 // when anything came from Redis, in Unix nanoseconds
 
@@ -89,11 +90,11 @@ var defaultTiming = timing{
 
 // NewBus connects to a Redis in the background: [Bus.Wait] says when it is
 // there. opts may be nil.
-func NewBus(at Deployment, opts *BusOptions) *Bus {
+func NewBus(at *Deployment, opts *BusOptions) *Bus {
 	return newBus(at, opts, defaultTiming)
 }
 
-func newBus(at Deployment, opts *BusOptions, t timing) *Bus {
+func newBus(at *Deployment, opts *BusOptions, t timing) *Bus {
 	if opts == nil {
 		opts = &BusOptions{}
 	}
@@ -115,6 +116,10 @@ func newBus(at Deployment, opts *BusOptions, t timing) *Bus {
 		subscriptions: make(map[string]*subscription),
 		since:         time.Now(),
 		settled:       make(chan struct{}),
+	}
+	if at.cluster != nil {
+		b.census = newCensus(b)
+		b.running.Go(b.census.run)
 	}
 	b.running.Go(b.publishAll)
 	b.running.Go(b.stayConnected)
