@@ -33,6 +33,7 @@ type Bus struct {
 	running      sync.WaitGroup
 	changed      chan struct{} // something is dirty; holds one
 	census       *census       // nil: a PUBLISH is told of all its receivers
+	presence     *presence     // nil: likewise
 
 	heard atomic.Int64 // when anything came from Redis, in Unix nanoseconds
 
@@ -118,8 +119,9 @@ func newBus(at *Deployment, opts *BusOptions, t timing) *Bus {
 		settled:       make(chan struct{}),
 	}
 	if at.cluster != nil {
-		b.census = newCensus(b)
+		b.census, b.presence = newCensus(b), newPresence(b)
 		b.running.Go(b.census.run)
+		b.running.Go(b.presence.run)
 	}
 	b.running.Go(b.publishAll)
 	b.running.Go(b.stayConnected)

@@ -122,7 +122,7 @@ func (d *Deployment) subscribers(ctx context.Context, channels []string, atMost 
 	var counting sync.WaitGroup
 	for i, addr := range nodes {
 		counting.Go(func() {
-			client := d.node(addr, atMost)
+			client := d.node(addr).connection(publishing, atMost)
 			defer client.Close()
 			var err error
 			if counts[i], err = client.PubSubNumSub(ctx, channels...).Result(); err != nil {

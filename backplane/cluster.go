@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -217,13 +216,18 @@ func (c *cluster) alive() []string {
 	return slices.Clone(c.live)
 }
 
-// node returns a client for one connection to one node of a cluster. It is the
-// caller's to close.
-func (d *Deployment) node(addr string, atMost time.Duration) *redis.Client {
-	at := &Deployment{
+func (c *cluster) owners() []clusterMaster {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.masters)
+}
+
+// node is one node of a cluster.
+func (d *Deployment) node(addr string) *Deployment {
+	return &Deployment{
+		name:    addr,
 		options: d.options,
 		find:    func(ctx context.Context, dial dialer) (net.Conn, error) { return dial(ctx, addr) },
 		check:   checkAnswers,
 	}
-	return at.connection(publishing, atMost)
 }

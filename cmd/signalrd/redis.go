@@ -140,7 +140,7 @@ func passwordIn(flag, file string) (string, error) {
 func (c *redisConfig) secure(o *redis.Options) error {
 	if o.TLSConfig == nil {
 		if flag := cmp.Or(c.RedisCA, c.RedisCert, c.RedisKey, c.RedisServerName); flag != "" {
-			return errors.New("--redis-ca, --redis-cert, --redis-key and --redis-server-name go with TLS: say --redis=rediss://...")
+			return errors.New("--redis-ca, --redis-cert, --redis-key and --redis-server-name go with TLS: say --redis=rediss://host:6379")
 		}
 		return nil
 	}
