@@ -39,13 +39,35 @@ func subscribers(t *testing.T, node *peers.RedisServer, channel string) int {
 	return n
 }
 
+// ownerOf is the node that a cluster begins with for a channel.
+func ownerOf(c *peers.RedisCluster, channel string) *peers.RedisServer {
+	return c.Nodes[slotOf(channel)*len(c.Nodes)/slots]
+}
+
+// moveSlot gives a channel's slot to another node.
+func moveSlot(t *testing.T, c *peers.RedisCluster, channel string) (to *peers.RedisServer) {
+	t.Helper()
+	from, to := ownerOf(c, channel), c.Nodes[0]
+	if from == to {
+		to = c.Nodes[1]
+	}
+	id, err := to.Do("CLUSTER", "MYID").Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range []*peers.RedisServer{to, from} {
+		node.Do("CLUSTER", "SETSLOT", slotOf(channel), "NODE", id)
+	}
+	return to
+}
+
 // Whoever publishes at the node that owns a connection's channel is told that it
 // is heard, and the connection hears it once.
 func TestConnectionsAreHeardWhereTheirSlotIs(t *testing.T) {
 	c := peers.Cluster(t)
 	s := newServerAt(t, clusterAt(t, c.Nodes[0].Addr()), nil)
 	f := newTestFarm(t, []Backplane{s.Redis})
-	owner := func(channel string) *peers.RedisServer { return c.Nodes[slotOf(channel)*len(c.Nodes)/slots] }
+	owner := func(channel string) *peers.RedisServer { return ownerOf(c, channel) }
 	var channels []string
 	for i := range 12 {
 		f.connect(0, newClient(fmt.Sprint("c", i), ""))
@@ -84,22 +106,8 @@ func TestConnectionsAreHeardWhereTheirSlotIs(t *testing.T) {
 	c.AwaitOK()
 	eventually(t, "a node that was away knows its connections again", everywhere)
 
-	slot := slotOf(channels[0])
-	from := owner(channels[0])
-	to := c.Nodes[0]
-	if from == to {
-		to = c.Nodes[1]
-	}
-	id, err := to.Do("CLUSTER", "MYID").Text()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, node := range []*peers.RedisServer{to, from} {
-		node.Do("CLUSTER", "SETSLOT", slot, "NODE", id)
-	}
-	eventually(t, "the slot's new owner knows the connection", func() bool {
-		return subscribers(t, to, channels[0]) > 0
-	})
+	to := moveSlot(t, c, channels[0])
+	eventually(t, "the slot's new owner knows the connection", func() bool { return subscribers(t, to, channels[0]) > 0 })
 
 	for _, client := range f.clients {
 		s.Disconnect(client)
