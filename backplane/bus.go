@@ -27,7 +27,7 @@ import (
 // All its methods are safe for concurrent use.
 type Bus struct {
 	// set once
-	deployment Deployment
+	deployment *Deployment
 	prefix     string
 	logger     log.Logger
 	timing     timing
@@ -36,6 +36,8 @@ type Bus struct {
 	cancel     context.CancelFunc
 	running    sync.WaitGroup
 	changed    chan struct{} // something is dirty, or to be looked at; holds one
+	census     *census       // nil: a PUBLISH is told of all its receivers
+	presence   *presence     // nil: likewise
 
 	spool  *spool
 	others *others
@@ -120,11 +122,11 @@ const (
 
 // NewBus connects to a Redis in the background: [Bus.Wait] says when it is
 // there. opts may be nil.
-func NewBus(at Deployment, opts *BusOptions) *Bus {
+func NewBus(at *Deployment, opts *BusOptions) *Bus {
 	return newBus(at, opts, defaultTiming)
 }
 
-func newBus(at Deployment, opts *BusOptions, t timing) *Bus {
+func newBus(at *Deployment, opts *BusOptions, t timing) *Bus {
 	if opts == nil {
 		opts = &BusOptions{}
 	}
@@ -151,6 +153,11 @@ func newBus(at Deployment, opts *BusOptions, t timing) *Bus {
 	b.others = newOthers(b)
 	b.acquire(farmChannel, farmName, farmName, b.others)
 	b.acquire(farmChannel, serverName(b.id), serverName(b.id), b.others)
+	if at.cluster != nil {
+		b.census, b.presence = newCensus(b), newPresence(b)
+		b.running.Go(b.census.run)
+		b.running.Go(b.presence.run)
+	}
 	b.running.Go((&publisher{bus: b, spool: b.spool, strangers: strangers{bus: b}}).publishAll)
 	b.running.Go(b.stayConnected)
 	return b

@@ -3,6 +3,8 @@ package backplane
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,7 +20,7 @@ func (b *Bus) listen() error {
 	pubsub := client.Subscribe(b.ctx)
 	defer pubsub.Close()
 	if err := pubsub.Ping(b.ctx); err != nil {
-		return fmt.Errorf("connect: %w", err)
+		return fmt.Errorf("connect: %w", explain(err))
 	}
 	b.heard.Store(time.Now().UnixNano())
 
@@ -41,7 +43,7 @@ func (b *Bus) receive(ctx context.Context, pubsub *redis.PubSub) error {
 	for {
 		received, err := pubsub.Receive(ctx)
 		if err != nil {
-			return fmt.Errorf("receive: %w", err)
+			return fmt.Errorf("receive: %w", b.explainDenied(err))
 		}
 		b.heard.Store(time.Now().UnixNano())
 		switch received := received.(type) {
@@ -51,6 +53,22 @@ func (b *Bus) receive(ctx context.Context, pubsub *redis.PubSub) error {
 			b.confirm(received)
 		}
 	}
+}
+
+// explainDenied says which channels it is about if Redis does not let us
+// subscribe to some, for Redis does not.
+func (b *Bus) explainDenied(err error) error {
+	if text := err.Error(); !strings.Contains(text, "NOPERM") || !strings.Contains(text, "channel") {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	patterns := []string{b.prefix + "signalrd:*"}
+	for hub := range b.hubs {
+		patterns = append(patterns, b.prefix+hub+":*")
+	}
+	slices.Sort(patterns)
+	return explained{err, "the user needs the channels " + strings.Join(patterns, ", ")}
 }
 
 // request writes what is asked of Redis, to subscribe and to unsubscribe, and looks

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"signalrd/hubs/protocol"
+	"signalrd/internal/peers"
 )
 
 func TestMain(m *testing.M) {
@@ -181,7 +182,12 @@ type server struct {
 // newServer starts a server on a Redis and waits until it is connected.
 func newServer(t testing.TB, addr string, options *BusOptions, protocols ...protocol.Protocol) *server {
 	t.Helper()
-	s := startServer(t, addr, options, quick, protocols...)
+	return newServerAt(t, singleAt(t, addr), options, protocols...)
+}
+
+func newServerAt(t testing.TB, at *Deployment, options *BusOptions, protocols ...protocol.Protocol) *server {
+	t.Helper()
+	s := startServerAt(t, at, options, quick, protocols...)
 	if err := s.bus.Wait(within(t, patience)); err != nil {
 		t.Fatal(err)
 	}
@@ -190,13 +196,18 @@ func newServer(t testing.TB, addr string, options *BusOptions, protocols ...prot
 
 func startServer(t testing.TB, addr string, options *BusOptions, timing timing, protocols ...protocol.Protocol) *server {
 	t.Helper()
+	return startServerAt(t, singleAt(t, addr), options, timing, protocols...)
+}
+
+func startServerAt(t testing.TB, at *Deployment, options *BusOptions, timing timing, protocols ...protocol.Protocol) *server {
+	t.Helper()
 	s := &server{logs: &logs{}}
 	o := BusOptions{}
 	if options != nil {
 		o = *options
 	}
 	o.Logger = s.logs.logger()
-	s.bus = newBus(singleAt(t, addr), &o, timing)
+	s.bus = newBus(at, &o, timing)
 	t.Cleanup(func() {
 		if err := s.bus.Close(); err != nil {
 			t.Error(err)
@@ -210,9 +221,31 @@ func startServer(t testing.TB, addr string, options *BusOptions, timing timing, 
 }
 
 // singleAt is the Redis at an address.
-func singleAt(t testing.TB, addr string) Deployment {
+func singleAt(t testing.TB, addr string) *Deployment {
 	t.Helper()
 	at, err := Single(&redis.Options{Addr: addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+func sentinelAt(t testing.TB, set *peers.SentinelSet) *Deployment {
+	t.Helper()
+	var ask []*redis.Options
+	for _, addr := range set.Addrs() {
+		ask = append(ask, &redis.Options{Addr: addr})
+	}
+	at, err := Sentinel(peers.SentinelMaster, &redis.Options{}, ask...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+func clusterAt(t testing.TB, nodes ...string) *Deployment {
+	t.Helper()
+	at, err := Cluster(nodes, &redis.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,10 +100,8 @@ func (b *Bus) newPublication(channel string, payload []byte) *publication {
 	return &publication{channel: b.prefix + channel, payload: payload, done: make(chan error, 1)}
 }
 
-// unheard says that nobody is subscribed to the channel that p was sent to.
-//
-// A node of a Redis Cluster counts its own subscribers only (protocol §11.8): a
-// bus that knows it is on one would have to say false here.
+// unheard says that nobody is subscribed to the channel that p was sent to, where
+// p was sent: in a cluster others may be, at other nodes (see census).
 func (p *publication) unheard() bool { return p.receivers < 1 }
 
 // send sends the publications in order, after what has been posted before, and

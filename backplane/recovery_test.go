@@ -135,14 +135,14 @@ func TestNothingIsLostDoubledOrReordered(t *testing.T) {
 			s.redis.Start()
 		},
 		"stands still for a moment": func(s *streams) {
-			s.redis.Pause()
+			s.redis.Freeze()
 			time.Sleep(quick.silence / 2)
-			s.redis.Resume()
+			s.redis.Thaw()
 		},
 		"stands still": func(s *streams) {
-			s.redis.Pause()
+			s.redis.Freeze()
 			time.Sleep(3 * quick.silence)
-			s.redis.Resume()
+			s.redis.Thaw()
 		},
 		"both connections cut":   func(s *streams) { s.walls[0].cut(both) },
 		"publishing cut":         func(s *streams) { s.walls[0].cut(publishingOnly) },

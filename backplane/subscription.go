@@ -62,6 +62,9 @@ func (b *Bus) acquire(kind channelKind, channel, name string, r receiver) *subsc
 		b.asked++
 		s.order = b.asked
 		b.markDirty(s)
+		if b.presence != nil && kind == connectionChannel {
+			b.presence.add(channel)
+		}
 	}
 	return s
 }
@@ -99,6 +102,9 @@ func (b *Bus) dropAll(r receiver) {
 func (b *Bus) unwanted(s *subscription) {
 	if s.wanted > 0 {
 		return
+	}
+	if b.presence != nil && s.kind == connectionChannel {
+		b.presence.remove(s.channel)
 	}
 	s.release()
 	b.restored(s)
