@@ -123,6 +123,20 @@ type signalling struct {
 
 func (s *signalling) Deliver([]byte) { s.home <- struct{}{} }
 
+// One sender that does not wait, as a hub method does that sends in a loop.
+func BenchmarkRedisSendsInARow(b *testing.B) {
+	r := benchServer(b)
+	delivered := connectCounters(b, r, 1)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		if err := r.Send(context.Background(), All(), "ReceiveMessage", "Ale", "hi"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	eventually(b, "everything arrives", func() bool { return delivered.Load() == int64(b.N) })
+}
+
 // Many senders at once, each message to a thousand receivers.
 func BenchmarkRedisFanOut(b *testing.B) {
 	r := benchServer(b)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
+	"github.com/redis/go-redis/v9"
 )
 
 // testOthers is what a bus knows of others, without its connections.
@@ -137,6 +138,11 @@ func TestHellos(t *testing.T) {
 	}
 	if more := o.asked(t); len(more) != 0 {
 		t.Errorf("redis had it: %+v", more)
+	}
+	o.greet(time.Now())
+	o.hellos(nil)[0].finish(0, redis.Nil)
+	if more := o.asked(t); len(more) != 0 {
+		t.Errorf("redis refused it: %+v", more)
 	}
 	o.arrive(stamp{serverA, 1}, 0)
 	o.arrive(stamp{serverB, 5}, 0)

@@ -19,6 +19,7 @@ type watch struct {
 	missing   time.Time // since when a probe is missing; zero: none is
 	home      time.Time // when the last one came home
 	whole     bool      // one has, over this connection
+	refused   error     // why Redis would not take the last one
 	trip      time.Duration
 	looked    time.Time
 }
@@ -28,7 +29,7 @@ func (w *watch) begin(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.onItsWay, w.whole = false, false
-	w.missing, w.confirmed, w.looked = time.Time{}, time.Time{}, now
+	w.missing, w.confirmed, w.looked, w.refused = time.Time{}, time.Time{}, now, nil
 }
 
 // due says whether it is time for a probe.
@@ -60,6 +61,9 @@ func (w *watch) settled(number uint64, err error) {
 		w.confirmed = time.Now()
 	default:
 		w.onItsWay = false
+		if isReply(err) {
+			w.refused = err
+		}
 	}
 }
 
@@ -90,6 +94,9 @@ func (w *watch) overdue(now, answered, heard time.Time, silence time.Duration) e
 	w.looked = now
 	if w.missing.IsZero() {
 		return nil
+	}
+	if w.refused != nil {
+		return fmt.Errorf("a probe is refused: %w", w.refused)
 	}
 	if stoodStill {
 		w.missing = now

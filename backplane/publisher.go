@@ -44,8 +44,9 @@ type publisher struct {
 	bus   *Bus
 	spool *spool
 
-	connections uint64 // that have been made
-	begun       bool   // the other servers know of this one
+	connections uint64    // that have been made
+	begun       bool      // the other servers know of this one
+	complained  time.Time // of a message that Redis refused
 	strangers   strangers
 	again       uint64 // what is uncertain has been given to this one up to here
 }
@@ -247,13 +248,21 @@ func (p *publisher) settle(batch []outgoing, commands []*redis.IntCmd) error {
 func (p *publisher) count(o outgoing, refused error) {
 	switch {
 	case refused != nil:
-		p.bus.counts.refused.Add(1)
-		level.Error(p.bus.logger).Log("msg", "redis refuses a message", "channel", o.channel, "err", refused)
+		p.sayRefused(o, refused)
 		if o.invocation {
 			p.spool.refuse(o.seq)
 		}
 	case o.invocation:
 		p.bus.counts.published.Add(1)
+	}
+}
+
+// sayRefused logs a refusal, but not each of many.
+func (p *publisher) sayRefused(o outgoing, refused error) {
+	total := p.bus.counts.refused.Add(1)
+	if now := time.Now(); now.Sub(p.complained) > time.Second {
+		p.complained = now
+		level.Error(p.bus.logger).Log("msg", "redis refuses a message", "channel", o.channel, "so far", total, "err", refused)
 	}
 }
 

@@ -36,7 +36,8 @@ func (o *others) interrupt() {
 	}
 }
 
-// hellos takes the hellos that are due. The one to all stays due until Redis has it.
+// hellos takes the hellos that are due. The one to all stays due until Redis
+// has it, or refuses it.
 func (o *others) hellos(batch []outgoing) []outgoing {
 	o.mu.Lock()
 	due := o.due || len(o.dueTo) > 0
@@ -92,7 +93,7 @@ func (o *others) toAll(h hello, now time.Time, order uint64) outgoing {
 	said := func(err error) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		if err == nil && o.everyone.number == h.number {
+		if (err == nil || isReply(err)) && o.everyone.number == h.number {
 			o.due = false
 		}
 	}

@@ -299,7 +299,7 @@ func TestRefusedMessages(t *testing.T) {
 	if got, want := received(c), []string{"before", "after"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if s.lines("redis refuses a message") != 2 || s.lines("redis is lost") != 0 {
+	if s.lines("redis refuses a message") != 1 || s.lines("redis is lost") != 0 {
 		t.Errorf("the log says:\n%s", s.logs)
 	}
 }

@@ -20,6 +20,7 @@ type strangers struct {
 	known   int64
 	counted time.Time
 	until   time.Time // hold back; zero: do not
+	said    bool      // that they cannot be counted
 }
 
 // regroup begins to hold back, with a new connection.
@@ -60,8 +61,13 @@ func (s *strangers) ask(ctx context.Context, pipeline redis.Pipeliner) (learn fu
 	channels := s.channels()
 	answer := pipeline.PubSubNumSub(ctx, channels...)
 	return func() {
-		if counts, err := answer.Result(); err == nil && s.bus.Healthy() == nil {
+		counts, err := answer.Result()
+		switch {
+		case err == nil && s.bus.Healthy() == nil:
 			s.known = s.count(channels, counts)
+		case isReply(err) && !s.said:
+			s.said = true
+			level.Warn(s.bus.logger).Log("msg", "servers that are not signalrd's cannot be counted, and will not be waited for", "err", err)
 		}
 	}
 }
