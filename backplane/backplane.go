@@ -7,15 +7,45 @@
 // stands for itself. [Redis] adds a bus: what is sent goes out to Redis and
 // comes home, to this server as to the others, through the same Local.
 //
-//	hub → Redis.Send(Target, method, args) → envelope → PUBLISH
-//	                                                       │ to every server with a receiver
-//	connection ← Deliver ← Local.deliver ← envelope ←──────┘
+//	hub → Redis.Send(Target, method, args) → envelope → spool → publisher → PUBLISH
+//	                                            │ Redis away                   │ to every server
+//	                                            ↓                              ↓ with a receiver
+//	connection ← Deliver ← Local.deliver ← envelope ←────── not heard before ──┘
 //
 // [Backplane.Invoke] asks a single connection, which may be another server's, and
 // what its client answers finds its way back to whoever asked.
 //
 // The wire is that of ASP.NET Core's Microsoft.AspNetCore.SignalR.StackExchangeRedis,
-// byte for byte, so that servers written in Go and in C# form one farm.
+// byte for byte, so that servers written in Go and in C# form one farm. Once there is
+// a second server of this package, invocations have a stamp for a third element, which
+// ASP.NET Core's reads over:
+//
+//	[ excluded ids, { protocol: record }, 24 bytes: 16 server, 8 number ]
+//
+// # Outages
+//
+// Redis forgets what it has published. Among the servers of this package nothing is
+// lost, doubled or reordered all the same, as long as the outage of Redis or of a
+// server's connections stays within the bounds of the spool ([BusOptions]):
+//
+//   - Every invocation has a number, in the order in which it enters the spool, and it
+//     is published in that order (spool.go, publisher.go).
+//   - Whoever receives takes a server's numbers in ascending order only (others.go),
+//     its own as well (home.go). So whatever comes twice is dropped.
+//   - What has been given to a connection that broke, without a reply, goes out once
+//     more, before anything else and to servers of this package only.
+//   - Who has not listened takes nothing until it has been told what it missed
+//     (recover.go, frames.go).
+//   - While Redis is away, and until a probe, published behind all that waits, has made
+//     the round (probe.go), what is sent is delivered to this server's connections
+//     directly. When it comes home later, its number has been heard.
+//
+// Servers of ASP.NET Core get what was on its way when a connection broke at most once,
+// and what waited meanwhile in order, after they had the time to come back (regroup.go).
+//
+// Not made up for: what a server sends before it knows of any other, to one that
+// starts, or is away, just then; asks, answers and group commands, which fail while
+// Redis is away; and what a server had not published when it died.
 package backplane
 
 import (
@@ -64,8 +94,8 @@ type Backplane interface {
 	Leave(ctx context.Context, connectionID, group string) error
 
 	// Send invokes a client method on every connection that the target means.
-	// It returns when the message is on its way, not when it has arrived; a target
-	// that means nobody is no error. Messages sent one after the other to
+	// It returns when the message is in its place on the way, not when it has
+	// arrived; a target that means nobody is no error. Messages sent one after the other to
 	// the same target arrive in that order; [Redis.Send] says what else holds
 	// with several servers. When an argument cannot be encoded, that is the
 	// error and nobody receives anything.

@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
-
 	"signalrd/hubs/protocol"
 	"signalrd/internal/peers"
 )
@@ -89,7 +87,7 @@ func TestDeliveriesAllocateNothing(t *testing.T) {
 
 func benchServer(b *testing.B) *Redis {
 	b.Helper()
-	bus := NewBus(&redis.Options{Addr: peers.Redis(b).Addr()}, nil)
+	bus := NewBus(singleAt(b, peers.Redis(b).Addr()), nil)
 	b.Cleanup(func() {
 		if err := bus.Close(); err != nil {
 			b.Error(err)
@@ -124,6 +122,20 @@ type signalling struct {
 }
 
 func (s *signalling) Deliver([]byte) { s.home <- struct{}{} }
+
+// One sender that does not wait, as a hub method does that sends in a loop.
+func BenchmarkRedisSendsInARow(b *testing.B) {
+	r := benchServer(b)
+	delivered := connectCounters(b, r, 1)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		if err := r.Send(context.Background(), All(), "ReceiveMessage", "Ale", "hi"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	eventually(b, "everything arrives", func() bool { return delivered.Load() == int64(b.N) })
+}
 
 // Many senders at once, each message to a thousand receivers.
 func BenchmarkRedisFanOut(b *testing.B) {

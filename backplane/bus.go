@@ -13,29 +13,40 @@ import (
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // Bus is this process's way to and from one Redis: one connection that
 // publishes and one that is subscribed, shared by the backplanes of all hubs
 // ([NewRedis]) and by nobody else. A lost connection is made anew for as long as
-// the bus is open, and everything is subscribed again (protocol §11.7). What
-// others published meanwhile is gone: that is how Redis does it.
+// the bus is open, everything is subscribed again, and what was missed is made up for
+// among the servers that use this package.
+//
+// A Redis that is gone without a word is noticed after 3 to 5 seconds; one that closes
+// its connections at once.
 //
 // All its methods are safe for concurrent use.
 type Bus struct {
 	// set once
-	options      redis.Options
-	prefix       string
-	logger       log.Logger
-	timing       timing
-	publications chan *publication
-	ctx          context.Context // ends with the bus
-	cancel       context.CancelFunc
-	running      sync.WaitGroup
-	changed      chan struct{} // something is dirty; holds one
+	deployment *Deployment
+	prefix     string
+	logger     log.Logger
+	timing     timing
+	id         serverID
+	ctx        context.Context // ends with the bus
+	cancel     context.CancelFunc
+	running    sync.WaitGroup
+	changed    chan struct{} // something is dirty, or to be looked at; holds one
+	census     *census       // nil: a PUBLISH is told of all its receivers
+	presence   *presence     // nil: likewise
 
-	heard atomic.Int64 // when anything came from Redis, in Unix nanoseconds
+	spool  *spool
+	others *others
+	watch  watch
+	counts counts
+
+	heard      atomic.Int64                 // when anything came from Redis, in Unix nanoseconds
+	answered   atomic.Int64                 // when Redis last answered what was published
+	publishing atomic.Pointer[redis.Client] // the publishing connection, while there is one
 
 	// guarded by mu
 	mu            sync.Mutex
@@ -44,6 +55,7 @@ type Bus struct {
 	dirty         []*subscription // in the order of asking
 	asked         uint64          // counts subscriptions, for their order
 	unsettled     int             // subscriptions not yet confirmed since the bus connected
+	proven        bool            // since then a probe has made the round
 	status        status
 	since         time.Time // when the connection was lost, or first tried
 	reason        error     // why there is none
@@ -55,7 +67,7 @@ type status uint8
 
 const (
 	connecting status = iota // for the first time
-	connected                // but perhaps not everything is subscribed yet
+	connected                // but perhaps nothing is subscribed or proven yet
 	lost                     // and about to be tried again
 	away                     // tried in vain
 	closed
@@ -67,6 +79,14 @@ type BusOptions struct {
 	// ChannelPrefix does: apps that share a Redis need different ones.
 	Prefix string
 
+	// SpoolBytes and SpoolAge bound what is kept for other servers: what waits for a
+	// Redis that is away, and what has been published and servers that were away may
+	// have missed. The oldest goes first. Defaults: 16 MiB, 2 minutes. Negative:
+	// nothing is kept, and what is sent while Redis is away reaches this server's
+	// connections only.
+	SpoolBytes int
+	SpoolAge   time.Duration
+
 	// Logger is told when Redis is lost and when it is back, and of payloads that
 	// cannot be understood. Nil: nobody is told.
 	Logger log.Logger
@@ -74,30 +94,39 @@ type BusOptions struct {
 
 // timing is what tests shorten.
 type timing struct {
-	silence  time.Duration // ping when nothing came for so long, and give up when nothing follows for as long
+	probe    time.Duration // between probes
+	silence  time.Duration // after which a probe that has not come back means that Redis is away
 	minPause time.Duration // before connecting again
 	maxPause time.Duration
 	send     time.Duration // the longest that a send waits for Redis
 	ack      time.Duration // for another server's answer
+	answer   time.Duration // until another server is asked again what was missed
+	regroup  time.Duration // for servers that are not signalrd's to come back
 }
 
 var defaultTiming = timing{
-	silence:  4 * time.Second,
+	probe:    2 * time.Second,
+	silence:  3 * time.Second,
 	minPause: 50 * time.Millisecond,
 	maxPause: time.Second,
 	send:     5 * time.Second,
 	ack:      30 * time.Second,
+	answer:   time.Second,
+	regroup:  8 * time.Second,
 }
 
-// NewBus connects to the Redis that server names, a single one, a master, or any
-// node of a cluster, in the background: [Bus.Wait] says when it is there. Of the
-// server's options those count that say where it is and who we are; retries and
-// the pool are the bus's own affair. opts may be nil.
-func NewBus(server *redis.Options, opts *BusOptions) *Bus {
-	return newBus(server, opts, defaultTiming)
+const (
+	defaultSpoolBytes = 16 << 20
+	defaultSpoolAge   = 2 * time.Minute
+)
+
+// NewBus connects to a Redis in the background: [Bus.Wait] says when it is
+// there. opts may be nil.
+func NewBus(at *Deployment, opts *BusOptions) *Bus {
+	return newBus(at, opts, defaultTiming)
 }
 
-func newBus(server *redis.Options, opts *BusOptions, t timing) *Bus {
+func newBus(at *Deployment, opts *BusOptions, t timing) *Bus {
 	if opts == nil {
 		opts = &BusOptions{}
 	}
@@ -105,14 +134,13 @@ func newBus(server *redis.Options, opts *BusOptions, t timing) *Bus {
 	if logger == nil {
 		logger = log.NewNopLogger()
 	}
-	options := connectionOptions(server, t)
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &Bus{
-		options:       options,
+		deployment:    at,
 		prefix:        opts.Prefix,
-		logger:        log.With(logger, "redis", options.Addr),
+		logger:        log.With(logger, "redis", at),
 		timing:        t,
-		publications:  make(chan *publication, maxQueued),
+		id:            newServerID(),
 		ctx:           ctx,
 		cancel:        cancel,
 		changed:       make(chan struct{}, 1),
@@ -121,25 +149,28 @@ func newBus(server *redis.Options, opts *BusOptions, t timing) *Bus {
 		since:         time.Now(),
 		settled:       make(chan struct{}),
 	}
-	b.running.Go(b.publishAll)
+	b.spool = newSpool(bound(opts.SpoolBytes, defaultSpoolBytes), bound(opts.SpoolAge, defaultSpoolAge), b.deliver)
+	b.others = newOthers(b)
+	b.acquire(farmChannel, farmName, farmName, b.others)
+	b.acquire(farmChannel, serverName(b.id), serverName(b.id), b.others)
+	if at.cluster != nil {
+		b.census, b.presence = newCensus(b), newPresence(b)
+		b.running.Go(b.census.run)
+		b.running.Go(b.presence.run)
+	}
+	b.running.Go((&publisher{bus: b, spool: b.spool, strangers: strangers{bus: b}}).publishAll)
 	b.running.Go(b.stayConnected)
 	return b
 }
 
-// connectionOptions keeps of the user's options who and where; how is ours. A
-// PUBLISH is never retried: one whose answer got lost would arrive twice.
-func connectionOptions(server *redis.Options, t timing) redis.Options {
-	o := *server
-	o.Addr = cmp.Or(o.Addr, "127.0.0.1:6379")
-	o.MaxRetries = -1
-	o.DialerRetries = 1
-	o.DialTimeout = t.send / 2
-	o.ReadTimeout = t.send / 2
-	o.WriteTimeout = t.send / 2
-	o.PoolSize = 2 // of which one is used; with a pool of one, a single failure starts a search in the background
-	o.MinIdleConns = 0
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	return o
+// bound is an option: its default if it is zero, and zero if it is negative.
+func bound[T int | time.Duration](option, otherwise T) T {
+	return max(cmp.Or(option, otherwise), 0)
+}
+
+// connection returns a client for one connection.
+func (b *Bus) connection(use connectionUse) *redis.Client {
+	return b.deployment.connection(use, b.timing.send/2)
 }
 
 // stayConnected holds the subscribed connection until the bus is closed.
@@ -153,6 +184,7 @@ func (b *Bus) stayConnected() {
 		if b.disconnected(err) {
 			failures = 0
 		}
+		b.spool.leaveHome()
 		pause := time.NewTimer(b.pause(failures))
 		failures++
 		select {
@@ -172,6 +204,7 @@ func (b *Bus) pause(failures int) time.Duration {
 
 // connected marks all subscriptions to be made on the new connection.
 func (b *Bus) connected() {
+	b.watch.begin(time.Now())
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.status == closed {
@@ -179,40 +212,82 @@ func (b *Bus) connected() {
 	}
 	b.status = connected
 	b.resubscribe()
-	b.settle()
 }
 
 // disconnected forgets what the connection was subscribed to and lets go whoever
-// waited for it. It reports whether everything had been subscribed.
+// waited for it. It reports whether the connection had been proven to work.
 func (b *Bus) disconnected(err error) (worked bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	worked = b.status == connected && b.unsettled == 0
-	b.forgetSubscribed()
-	if b.status == closed {
-		return worked
+	missing := b.lose(err)
+	if missing != nil {
+		b.spool.fail(missing)
 	}
-	switch {
-	case worked:
-		b.status, b.since = lost, time.Now()
-		b.settled = make(chan struct{})
-		level.Warn(b.logger).Log("msg", "redis is lost; connecting again", "err", err)
-	case b.reason == nil:
-		b.status = away
-		level.Warn(b.logger).Log("msg", "redis cannot be reached; trying on", "err", err)
-	default:
-		b.status = away
-	}
-	b.reason = err
-	return worked
+	return missing == nil
 }
 
-// settle says that everything is subscribed, once it is.
-func (b *Bus) settle() {
-	if b.status != connected || b.unsettled > 0 {
+// lose changes the status. It returns the error for those who wait for Redis, unless it
+// was there until now.
+func (b *Bus) lose(err error) (missing error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	worked, was := b.proven, b.status
+	b.proven = false
+	b.forgetSubscribed()
+	switch {
+	case was == closed:
+		return nil
+	case was == connected:
+		b.others.lose()
+	case b.reason == nil:
+		b.others.startedWithout()
+	}
+	if worked {
+		b.status, b.since = lost, time.Now()
+		b.settled = make(chan struct{})
+		b.counts.reconnects.Add(1)
+		level.Warn(b.logger).Log("msg", "redis is lost; connecting again", "err", err)
+	} else {
+		b.status = away
+		logged := level.Debug(b.logger)
+		if b.reason == nil {
+			logged = level.Warn(b.logger)
+		}
+		logged.Log("msg", "redis cannot be reached; trying on", "err", err)
+	}
+	b.reason = err
+	if worked {
+		return nil
+	}
+	return b.unavailable()
+}
+
+// subscribedAll says whether everything that was wanted when the bus connected is
+// subscribed.
+func (b *Bus) subscribedAll() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.status == connected && b.unsettled == 0
+}
+
+// lookSoon has the listening connection looked after at once.
+func (b *Bus) lookSoon() {
+	select {
+	case b.changed <- struct{}{}:
+	default:
+	}
+}
+
+// whole says that the first probe over a connection has come home: everything works.
+func (b *Bus) whole(dropped int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.status != connected {
 		return
 	}
+	b.proven = true
 	close(b.settled)
+	if dropped > 0 {
+		level.Warn(b.logger).Log("msg", "messages for other servers were lost while redis was away", "messages", dropped)
+	}
 	if b.reason == nil {
 		level.Info(b.logger).Log("msg", "redis is connected", "channels", len(b.subscriptions))
 		return
@@ -222,8 +297,8 @@ func (b *Bus) settle() {
 		"channels", len(b.subscriptions))
 }
 
-// Healthy returns nil while Redis is connected and everything is subscribed,
-// else the reason why not.
+// Healthy returns nil while everything is subscribed and a probe, published behind
+// all that waited, has lately come back through Redis; else the reason why not.
 func (b *Bus) Healthy() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -232,15 +307,15 @@ func (b *Bus) Healthy() error {
 		return ErrClosed
 	case b.reason != nil:
 		return b.unavailable()
-	case b.status == connected && b.unsettled == 0:
+	case b.status == connected && b.unsettled == 0 && b.proven:
 		return nil
 	}
-	return fmt.Errorf("redis at %s: %w: still connecting", b.options.Addr, ErrUnavailable)
+	return fmt.Errorf("redis at %s: %w: still connecting", b.deployment, ErrUnavailable)
 }
 
 // unavailable is the error for a Redis that is known to be away.
 func (b *Bus) unavailable() error {
-	return fmt.Errorf("redis at %s: %w since %s: %w", b.options.Addr, ErrUnavailable,
+	return fmt.Errorf("redis at %s: %w since %s: %w", b.deployment, ErrUnavailable,
 		b.since.UTC().Format(time.RFC3339), b.reason)
 }
 
@@ -286,8 +361,9 @@ func (b *Bus) removeHub(r *Redis) {
 	}
 }
 
-// Close closes the backplanes that use the bus, unsubscribes everything and
-// waits until nothing of it runs any more.
+// Close closes the backplanes that use the bus, publishes what waits, unless Redis is
+// away, for at most 5 seconds, unsubscribes everything and waits until nothing of it
+// runs any more.
 func (b *Bus) Close() error {
 	b.mu.Lock()
 	hubs := make([]*Redis, 0, len(b.hubs))
@@ -300,10 +376,21 @@ func (b *Bus) Close() error {
 			return err
 		}
 	}
+	b.sayBye()
 	b.mu.Lock()
 	b.status = closed
 	b.mu.Unlock()
 	b.cancel()
 	b.running.Wait()
 	return nil
+}
+
+// sayBye returns when Redis has all that was sent, and the other servers know that no
+// more will come from here, or when it makes no sense to wait for that.
+func (b *Bus) sayBye() {
+	bye := b.newPublication(farmName, appendBye(nil, b.id))
+	if err := b.send(context.Background(), []*publication{bye}); err != nil {
+		messages, _, _ := b.spool.waiting()
+		level.Debug(b.logger).Log("msg", "closed without redis", "messages lost to other servers", messages, "err", err)
+	}
 }

@@ -170,9 +170,13 @@ func TestWrongPasswordIsSaid(t *testing.T) {
 	mini := miniredis.RunT(t)
 	mini.RequireAuth("right")
 	l := &logs{}
-	b := newBus(&redis.Options{Addr: mini.Addr(), Password: "wrong-secret"}, &BusOptions{Logger: l.logger()}, quick)
+	at, err := Single(&redis.Options{Addr: mini.Addr(), Password: "wrong-secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBus(at, &BusOptions{Logger: l.logger()}, quick)
 	defer b.Close()
-	err := b.Wait(within(t, 100*time.Millisecond))
+	err = b.Wait(within(t, 100*time.Millisecond))
 	if err == nil || !strings.Contains(err.Error(), "WRONGPASS") && !strings.Contains(err.Error(), "invalid password") {
 		t.Errorf("wait: %v", err)
 	}
@@ -183,15 +187,12 @@ func TestWrongPasswordIsSaid(t *testing.T) {
 
 func TestDefaultsOfABus(t *testing.T) {
 	mini := miniredis.RunT(t)
-	b := NewBus(&redis.Options{Addr: mini.Addr()}, nil)
+	b := NewBus(singleAt(t, mini.Addr()), nil)
 	if err := b.Wait(within(t, patience)); err != nil {
 		t.Error(err)
 	}
 	if err := b.Close(); err != nil {
 		t.Error(err)
-	}
-	if got := connectionOptions(&redis.Options{}, defaultTiming).Addr; got != "127.0.0.1:6379" {
-		t.Errorf("without an address: %s", got)
 	}
 }
 
@@ -206,32 +207,5 @@ func TestPauseGrowsToItsLimit(t *testing.T) {
 	}
 	if got := b.pause(1 << 40); got > time.Second {
 		t.Errorf("in the end: %s", got)
-	}
-}
-
-// A process that stood still finds a connection that seems silent; it must
-// not give it up before it has listened.
-func TestStandingStillIsNoSilence(t *testing.T) {
-	s := newServer(t, miniredis.RunT(t).Addr(), nil)
-	client := redis.NewClient(&s.bus.options)
-	defer client.Close()
-	pubsub := client.Subscribe(context.Background())
-	defer pubsub.Close()
-	silence := s.bus.timing.silence
-	for _, test := range []struct {
-		what  string
-		since time.Duration // the last check
-		want  bool
-	}{
-		{"in time", silence, false},
-		{"late", 10 * silence, true},
-	} {
-		heard := time.Now().Add(-time.Minute).UnixNano()
-		b := &Bus{timing: s.bus.timing}
-		b.heard.Store(heard)
-		p := pulse{checked: time.Now().Add(-test.since), heard: heard, silent: true}
-		if err := b.checkAlive(context.Background(), pubsub, &p); (err == nil) != test.want {
-			t.Errorf("checked %s: %v", test.what, err)
-		}
 	}
 }

@@ -18,8 +18,18 @@ const (
 	connectionChannel                    // invocations
 	groupChannel
 	userChannel
+	farmChannel // what signalrd servers tell one another
 	leftChannel // the channel of a connection that has gone, until Redis knows
 )
+
+// numbered says whether invocations are published there, which every server counts.
+func (k channelKind) numbered() bool {
+	switch k {
+	case allChannel, connectionChannel, groupChannel, userChannel, leftChannel:
+		return true
+	}
+	return false
+}
 
 // channels names the channels of one hub. The bus puts its prefix in front.
 type channels struct{ hub, server string }

@@ -12,9 +12,10 @@ func (e namedError) Error() string { return e.text }
 func (e namedError) ExceptionType() string { return e.exception }
 
 var (
-	// ErrUnavailable is in what Send, Join and Leave return when Redis cannot be
-	// reached or does not answer in time. The message may have been sent all the
-	// same; sending it again may deliver it twice.
+	// ErrUnavailable is in what Join, Leave and Invoke return for a connection of
+	// another server when Redis cannot be reached or does not answer in time: it may
+	// have been done all the same. It is in what Send returns when Redis takes
+	// messages more slowly than they come; then it was not sent.
 	ErrUnavailable error = namedError{"RedisConnectionException", "redis is unavailable"}
 
 	// ErrClosed is in what is returned once the backplane has been closed.

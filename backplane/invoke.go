@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strconv"
+	"time"
 
 	"signalrd/hubs/protocol"
 )
@@ -88,7 +89,8 @@ func (l *Local) Complete(c Connection, m *protocol.Message) (known bool, err err
 // the other server dies, it waits on until ctx ends.
 //
 // Redis counts who hears the invocation, and nobody means that the connection
-// does not exist. On a cluster it counts only at the node it is sent to.
+// does not exist. In a cluster that takes half a second to find out, from all nodes;
+// if one of them does not answer for 5 seconds, Invoke waits as if it existed.
 func (r *Redis) Invoke(ctx context.Context, connectionID, method string, args ...any) (Answer, error) {
 	if r.isClosed() {
 		return Answer{}, fmt.Errorf("invoke %s: %w", method, ErrClosed)
@@ -121,10 +123,43 @@ func (r *Redis) invokeElsewhere(ctx context.Context, id, connectionID, method st
 	if err := r.bus.send(ctx, []*publication{p}); err != nil {
 		return Answer{}, fmt.Errorf("invoke %s: %w", method, err)
 	}
-	if p.unheard() {
+	switch {
+	case !p.unheard():
+		return w.wait(ctx)
+	case r.bus.census == nil:
 		return Answer{}, errNoConnection(connectionID)
 	}
-	return w.wait(ctx)
+	return r.waitUnheard(ctx, w, p.channel, connectionID)
+}
+
+// waitUnheard waits for an answer, too, where it is not known yet whether anybody
+// was asked. Most are there before it is worth finding that out. Whoever has gone
+// when it is found out may have been asked before, so what they had to say is
+// given the same time.
+func (r *Redis) waitUnheard(ctx context.Context, w waiter, channel, connectionID string) (Answer, error) {
+	moment := r.bus.timing.send / 20
+	next := time.NewTimer(moment)
+	defer next.Stop()
+	var heard <-chan bool
+	for gone := false; ; {
+		select {
+		case o := <-w:
+			return o.answer, o.err
+		case <-ctx.Done():
+			return Answer{}, ctx.Err()
+		case <-next.C:
+			if gone {
+				return Answer{}, errNoConnection(connectionID)
+			}
+			heard = r.bus.census.heard(channel)
+		case somebody := <-heard:
+			if somebody {
+				return w.wait(ctx)
+			}
+			gone = true
+			next.Reset(moment)
+		}
+	}
 }
 
 // expect has an answer taken that another server will send, or ends it when the

@@ -2,11 +2,10 @@ package backplane
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
+	"slices"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -15,19 +14,13 @@ import (
 
 // listen connects, subscribes, and hands on what arrives until the connection is
 // lost or the bus closed. It returns why.
-//
-// The client that it uses can dial only once. go-redis would otherwise replace a
-// lost connection by itself, and nobody would know that messages were missed
-// and subscriptions not yet confirmed.
 func (b *Bus) listen() error {
-	options := b.options
-	options.Dialer = dialOnce(&options)
-	client := redis.NewClient(&options)
+	client := b.connection(listening)
 	defer client.Close()
 	pubsub := client.Subscribe(b.ctx)
 	defer pubsub.Close()
 	if err := pubsub.Ping(b.ctx); err != nil {
-		return fmt.Errorf("connect: %w", err)
+		return fmt.Errorf("connect: %w", explain(err))
 	}
 	b.heard.Store(time.Now().UnixNano())
 
@@ -44,48 +37,45 @@ func (b *Bus) listen() error {
 	return context.Cause(ctx)
 }
 
-var errDialedBefore = errors.New("the connection is lost")
-
-func dialOnce(options *redis.Options) func(context.Context, string, string) (net.Conn, error) {
-	dial := options.Dialer
-	if dial == nil {
-		plain := *options
-		dial = redis.NewDialer(&plain)
-	}
-	var used atomic.Bool
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if used.Swap(true) {
-			return nil, errDialedBefore
-		}
-		return dial(ctx, network, addr)
-	}
-}
-
 // receive hands on what arrives. It waits for nothing else: whoever gets a
 // message queues it.
 func (b *Bus) receive(ctx context.Context, pubsub *redis.PubSub) error {
 	for {
 		received, err := pubsub.Receive(ctx)
 		if err != nil {
-			return fmt.Errorf("receive: %w", err)
+			return fmt.Errorf("receive: %w", b.explainDenied(err))
 		}
 		b.heard.Store(time.Now().UnixNano())
 		switch received := received.(type) {
 		case *redis.Message:
-			if s, kind := b.find(received.Channel); s != nil {
-				s.receiver.receive(kind, s.name, []byte(received.Payload))
-			}
+			b.hear(received.Channel, []byte(received.Payload))
 		case *redis.Subscription:
 			b.confirm(received)
 		}
 	}
 }
 
-// request writes what is asked of Redis: to subscribe, to unsubscribe, and to
-// give a sign of life when it has been silent.
+// explainDenied says which channels it is about if Redis does not let us
+// subscribe to some, for Redis does not.
+func (b *Bus) explainDenied(err error) error {
+	if text := err.Error(); !strings.Contains(text, "NOPERM") || !strings.Contains(text, "channel") {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	patterns := []string{b.prefix + "signalrd:*"}
+	for hub := range b.hubs {
+		patterns = append(patterns, b.prefix+hub+":*")
+	}
+	slices.Sort(patterns)
+	return explained{err, "the user needs the channels " + strings.Join(patterns, ", ")}
+}
+
+// request writes what is asked of Redis, to subscribe and to unsubscribe, and looks
+// after the connection. When that is lost, so is the publishing one.
 func (b *Bus) request(ctx context.Context, pubsub *redis.PubSub) error {
-	pulse := pulse{checked: time.Now(), heard: b.heard.Load()}
-	next := time.NewTimer(b.timing.silence)
+	said := false
+	next := time.NewTicker(b.timing.probe / 4)
 	defer next.Stop()
 	for {
 		select {
@@ -94,44 +84,24 @@ func (b *Bus) request(ctx context.Context, pubsub *redis.PubSub) error {
 				return err
 			}
 		case <-next.C:
-			if err := b.checkAlive(ctx, pubsub, &pulse); err != nil {
-				return err
-			}
-			next.Reset(b.timing.silence)
 		case <-ctx.Done():
 			if b.ctx.Err() != nil {
 				b.sayGoodbye(pubsub)
 			}
 			return ctx.Err()
 		}
+		if err := b.look(time.Now(), &said); err != nil {
+			b.stopPublishing()
+			return err
+		}
 	}
 }
 
-// pulse is what was found when the connection was last checked.
-type pulse struct {
-	checked time.Time
-	heard   int64
-	silent  bool // and so it was pinged
-}
-
-// checkAlive notices a connection whose other end is gone without a word: it
-// was silent, was pinged, and is silent still. When it was this process that
-// stood still, the check says nothing about Redis and counts for none.
-func (b *Bus) checkAlive(ctx context.Context, pubsub *redis.PubSub, p *pulse) error {
-	now, heard := time.Now(), b.heard.Load()
-	stoodStill := now.Sub(p.checked) > 2*b.timing.silence
-	silent := heard == p.heard && !stoodStill
-	if silent && p.silent {
-		return fmt.Errorf("no answer to a ping for %s", now.Sub(p.checked).Round(time.Millisecond))
+// stopPublishing drops the publishing connection, to be made anew.
+func (b *Bus) stopPublishing() {
+	if client := b.publishing.Load(); client != nil {
+		client.Close()
 	}
-	*p = pulse{checked: now, heard: heard, silent: silent}
-	if heard > now.Add(-b.timing.silence/2).UnixNano() {
-		return nil
-	}
-	if err := pubsub.Ping(ctx); err != nil {
-		return fmt.Errorf("ping: %w", err)
-	}
-	return nil
 }
 
 // sayGoodbye unsubscribes what is left, as ASP.NET Core does (protocol §11.4).

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"signalrd/hubs/protocol"
+	"signalrd/internal/peers"
 )
 
 func TestMain(m *testing.M) {
@@ -24,7 +25,7 @@ type nothing struct{}
 
 func (nothing) Printf(context.Context, string, ...any) {}
 
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // fakeProtocol is JSON under another name: a second protocol for fan-out to
 // choose from. It counts how often it encodes.
@@ -153,17 +154,22 @@ func (l *logs) String() string {
 	return l.b.String()
 }
 
-func (l *logs) logger() log.Logger { return log.NewLogfmtLogger(l) }
+func (l *logs) logger() log.Logger {
+	return log.With(log.NewLogfmtLogger(l), "t", log.DefaultTimestampUTC)
+}
 
 const testHub = "Reference.ReferenceHub"
 
 // quick is the timing of most tests: nothing takes the seconds that it may.
 var quick = timing{
-	silence:  500 * time.Millisecond,
+	probe:    50 * time.Millisecond,
+	silence:  time.Second,
 	minPause: 10 * time.Millisecond,
 	maxPause: 100 * time.Millisecond,
 	send:     5 * time.Second,
 	ack:      5 * time.Second,
+	answer:   200 * time.Millisecond,
+	regroup:  2 * time.Second,
 }
 
 // server is one server of a farm, with all its parts at hand.
@@ -176,7 +182,12 @@ type server struct {
 // newServer starts a server on a Redis and waits until it is connected.
 func newServer(t testing.TB, addr string, options *BusOptions, protocols ...protocol.Protocol) *server {
 	t.Helper()
-	s := startServer(t, addr, options, quick, protocols...)
+	return newServerAt(t, singleAt(t, addr), options, protocols...)
+}
+
+func newServerAt(t testing.TB, at *Deployment, options *BusOptions, protocols ...protocol.Protocol) *server {
+	t.Helper()
+	s := startServerAt(t, at, options, quick, protocols...)
 	if err := s.bus.Wait(within(t, patience)); err != nil {
 		t.Fatal(err)
 	}
@@ -185,13 +196,18 @@ func newServer(t testing.TB, addr string, options *BusOptions, protocols ...prot
 
 func startServer(t testing.TB, addr string, options *BusOptions, timing timing, protocols ...protocol.Protocol) *server {
 	t.Helper()
+	return startServerAt(t, singleAt(t, addr), options, timing, protocols...)
+}
+
+func startServerAt(t testing.TB, at *Deployment, options *BusOptions, timing timing, protocols ...protocol.Protocol) *server {
+	t.Helper()
 	s := &server{logs: &logs{}}
 	o := BusOptions{}
 	if options != nil {
 		o = *options
 	}
 	o.Logger = s.logs.logger()
-	s.bus = newBus(&redis.Options{Addr: addr}, &o, timing)
+	s.bus = newBus(at, &o, timing)
 	t.Cleanup(func() {
 		if err := s.bus.Close(); err != nil {
 			t.Error(err)
@@ -202,6 +218,38 @@ func startServer(t testing.TB, addr string, options *BusOptions, timing timing, 
 		t.Fatal(err)
 	}
 	return s
+}
+
+// singleAt is the Redis at an address.
+func singleAt(t testing.TB, addr string) *Deployment {
+	t.Helper()
+	at, err := Single(&redis.Options{Addr: addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+func sentinelAt(t testing.TB, set *peers.SentinelSet) *Deployment {
+	t.Helper()
+	var ask []*redis.Options
+	for _, addr := range set.Addrs() {
+		ask = append(ask, &redis.Options{Addr: addr})
+	}
+	at, err := Sentinel(peers.SentinelMaster, &redis.Options{}, ask...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+func clusterAt(t testing.TB, nodes ...string) *Deployment {
+	t.Helper()
+	at, err := Cluster(nodes, &redis.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
 }
 
 // within is a context for what should take far less.

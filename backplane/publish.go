@@ -6,26 +6,85 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/go-kit/log/level"
 )
 
-const (
-	maxQueued        = 1024    // messages; who comes then waits for room
-	maxPipeline      = 512     // messages
-	maxPipelineBytes = 1 << 20 // of payload, after which no further message is taken
-)
-
-// publication is one message on its way to Redis.
+// publication is one message on its way to Redis that is no invocation, or one that
+// wants an answer: it is published once or not at all, and somebody may wait for what
+// became of it.
 type publication struct {
 	channel string
 	payload []byte
-	done    chan error  // holds the one result
-	expired atomic.Bool // its sender waits no more: do not send it
+	done    chan error      // holds the one result; nil: nobody waits for it
+	settled func(err error) // called with the result; it must not wait; nil: nobody wants to know
+	expired atomic.Bool     // its sender waits no more: do not send it
+	after   uint64          // the invocation it follows; guarded by spool.mu
 
 	receivers int64 // connections that Redis sent it to; known once it is sent
 }
 
 var errNotTaken = namedError{"RedisConnectionException", "no answer in time"}
+
+// finish tells whoever wants to know what became of p.
+func (p *publication) finish(receivers int64, err error) {
+	p.receivers = receivers
+	if p.settled != nil {
+		p.settled(err)
+	}
+	if p.done != nil {
+		p.done <- err
+	}
+}
+
+// post queues an invocation for each of the channels, in order, to be published
+// whenever Redis is there, and to be delivered to this server's connections once.
+// While Redis is there it waits for room if need be, at most timing.send.
+func (b *Bus) post(ctx context.Context, payload []byte, channels ...string) error {
+	if b.ctx.Err() != nil {
+		return ErrClosed
+	}
+	for _, channel := range channels {
+		channel = b.prefix + channel
+		expected := b.wants(channel)
+		err := b.whenRoom(ctx, func() (room <-chan struct{}) {
+			overflow, room := b.spool.add(channel, payload, expected)
+			if overflow {
+				level.Warn(b.logger).Log("msg", "redis is away for too long, or too much is sent: the oldest messages for other servers are lost")
+			}
+			return room
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// whenRoom adds something to the spool, when there is room for it. It waits at most
+// timing.send.
+func (b *Bus) whenRoom(ctx context.Context, add func() (room <-chan struct{})) error {
+	room := add()
+	if room == nil {
+		return nil
+	}
+	ctx, cancel := b.sending(ctx)
+	defer cancel()
+	for ; room != nil; room = add() {
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return b.notSent(context.Cause(ctx))
+		case <-b.ctx.Done():
+			return ErrClosed
+		}
+	}
+	return nil
+}
+
+// sending is the time that a send may take.
+func (b *Bus) sending(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, b.timing.send, errNotTaken)
+}
 
 // publish sends one payload to each of the channels, in order, and returns when
 // Redis has them all. It waits at most timing.send.
@@ -41,23 +100,23 @@ func (b *Bus) newPublication(channel string, payload []byte) *publication {
 	return &publication{channel: b.prefix + channel, payload: payload, done: make(chan error, 1)}
 }
 
-// unheard says that nobody is subscribed to the channel that p was sent to.
-//
-// A node of a Redis Cluster counts its own subscribers only (protocol §11.8): a
-// bus that knows it is on one would have to say false here.
+// unheard says that nobody is subscribed to the channel that p was sent to, where
+// p was sent: in a cluster others may be, at other nodes (see census).
 func (p *publication) unheard() bool { return p.receivers < 1 }
 
-// send sends the publications in order and returns when Redis has them all. It
-// waits at most timing.send. The error is the first.
+// send sends the publications in order, after what has been posted before, and
+// returns when Redis has them all. It waits at most timing.send. The error is the
+// first.
 func (b *Bus) send(ctx context.Context, publications []*publication) error {
 	if err := b.reachable(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, b.timing.send, errNotTaken)
+	ctx, cancel := b.sending(ctx)
 	defer cancel()
 	var failed error
 	for i, p := range publications {
-		if failed = b.enqueue(ctx, p); failed != nil {
+		failed = b.whenRoom(ctx, func() (room <-chan struct{}) { return b.spool.addOther(p) })
+		if failed != nil {
 			publications = publications[:i]
 			break
 		}
@@ -83,17 +142,6 @@ func (b *Bus) reachable() error {
 	return nil
 }
 
-func (b *Bus) enqueue(ctx context.Context, p *publication) error {
-	select {
-	case b.publications <- p:
-		return nil
-	case <-ctx.Done():
-		return b.notSent(context.Cause(ctx))
-	case <-b.ctx.Done():
-		return ErrClosed
-	}
-}
-
 func (b *Bus) result(ctx context.Context, p *publication) error {
 	var err error
 	select {
@@ -115,79 +163,8 @@ func (b *Bus) result(ctx context.Context, p *publication) error {
 }
 
 func (b *Bus) notSent(err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err // the sender's own
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUnavailable) {
+		return err // the sender's own, or says it all
 	}
-	return fmt.Errorf("redis at %s: %w: %w", b.options.Addr, ErrUnavailable, err)
-}
-
-// publishAll sends whatever has queued up in one go, and again, so that one
-// connection serves any number of senders and keeps the order of each.
-//
-// After a failure it starts over with a new client: one that could not connect
-// goes on refusing for a second after Redis is back.
-func (b *Bus) publishAll() {
-	client := redis.NewClient(&b.options)
-	defer func() { client.Close() }()
-	batch := make([]*publication, 0, maxPipeline)
-	for {
-		select {
-		case p := <-b.publications:
-			batch = b.gather(append(batch[:0], p))
-			if !b.publishBatch(client, batch) {
-				b.failed()
-				client.Close()
-				client = redis.NewClient(&b.options)
-			}
-			clear(batch) // so that nothing sent is kept
-		case <-b.ctx.Done():
-			return
-		}
-	}
-}
-
-// failed takes a failure to publish, while the other connection is lost as well,
-// for proof that Redis is away.
-func (b *Bus) failed() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.status == lost {
-		b.status = away
-	}
-}
-
-// gather adds to the batch what is there already.
-func (b *Bus) gather(batch []*publication) []*publication {
-	size := len(batch[0].payload)
-	for len(batch) < maxPipeline && size < maxPipelineBytes {
-		select {
-		case p := <-b.publications:
-			batch = append(batch, p)
-			size += len(p.payload)
-		default:
-			return batch
-		}
-	}
-	return batch
-}
-
-// publishBatch tells each sender what became of its message, and reports
-// whether the connection is good for more.
-func (b *Bus) publishBatch(client *redis.Client, batch []*publication) (good bool) {
-	pipeline := client.Pipeline()
-	commands := make([]*redis.IntCmd, len(batch))
-	for i, p := range batch {
-		if !p.expired.Load() {
-			commands[i] = pipeline.Publish(b.ctx, p.channel, p.payload)
-		}
-	}
-	_, err := pipeline.Exec(b.ctx) // each command that failed has the error, too
-	for i, p := range batch {
-		if commands[i] != nil {
-			p.receivers = commands[i].Val()
-			p.done <- commands[i].Err()
-		}
-	}
-	var refused redis.Error // by a Redis that answers
-	return err == nil || errors.As(err, &refused)
+	return fmt.Errorf("redis at %s: %w: %w", b.deployment, ErrUnavailable, err)
 }

@@ -29,9 +29,51 @@ func (r *Redis) receive(kind channelKind, name string, payload []byte) {
 	}
 }
 
+// hear takes what arrived on a channel.
+func (b *Bus) hear(channel string, payload []byte) {
+	s, kind, order := b.find(channel)
+	if s == nil || kind.numbered() && !b.isNew(channel, payload, order) {
+		return
+	}
+	b.counts.received.Add(1)
+	s.receiver.receive(kind, s.name, payload)
+}
+
+// isNew says whether an invocation is to be delivered: has not been, nor is still to
+// come in what another server will make up for.
+func (b *Bus) isNew(channel string, payload []byte, order uint64) bool {
+	st, stamped := readStamp(payload)
+	switch {
+	case stamped && st.server == b.id:
+		return b.spool.arrive(st.seq)
+	case stamped:
+		return b.others.arrive(st, order)
+	case len(payload) > 0 && payload[0] == unstampedHead:
+		return b.spool.arrivePlain(channel, payload)
+	}
+	return true
+}
+
+// deliver delivers an invocation to this server's connections.
+func (b *Bus) deliver(channel string, payload []byte) {
+	if s, kind, _ := b.find(channel); s != nil && kind.numbered() {
+		s.receiver.receive(kind, s.name, payload)
+	}
+}
+
+// deliverAgain delivers what did not come, or may not have come, as it was published.
+func (b *Bus) deliverAgain(entries []numbered) {
+	b.counts.recovered.Add(uint64(len(entries)))
+	for _, e := range entries {
+		b.deliver(e.channel, e.payload)
+	}
+}
+
 // receiveInvocation delivers to this server's connections. Exclusions count on
 // the channels for all and for groups only (protocol §11.2).
 func (r *Redis) receiveInvocation(to Target, payload []byte) error {
+	r.receiving.Lock()
+	defer r.receiving.Unlock()
 	if err := r.receiveEnvelope(payload); err != nil {
 		return err
 	}
@@ -68,6 +110,8 @@ func (r *Redis) logStrangers(n int) {
 
 // receiveForLeft takes what came for a connection just after it left.
 func (r *Redis) receiveForLeft(connectionID string, payload []byte) error {
+	r.receiving.Lock()
+	defer r.receiving.Unlock()
 	if err := r.receiveEnvelope(payload); err != nil {
 		return err
 	}

@@ -12,10 +12,9 @@ import (
 // channels, payloads and subscriptions are those of ASP.NET Core's
 // RedisHubLifetimeManager (protocol §11), whose servers may take part.
 //
-// While Redis is away (protocol §11.7) connections come and go, and join
-// groups, on this server; what is sent to a single connection of this server
-// arrives; every other send fails with [ErrUnavailable], at once or after at most
-// 5 seconds.
+// While Redis is away connections come and go, join groups, and are sent to, on this
+// server; what is for other servers waits in the bus's spool. What needs an answer of
+// another server fails with [ErrUnavailable], at once or after at most 5 seconds.
 //
 // All its methods are safe for concurrent use.
 type Redis struct {
@@ -29,9 +28,10 @@ type Redis struct {
 	replies  *replier
 	stock    stockConnections
 
-	// used by the bus's receiving goroutine only
-	received envelope
-	records  records
+	// guarded by receiving: the invocation at hand
+	receiving sync.Mutex
+	received  envelope
+	records   records
 
 	// guarded by mu: the registry and the subscriptions change together
 	mu       sync.Mutex

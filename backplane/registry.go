@@ -144,7 +144,7 @@ func without[T any](all []*T, position int, moved func(*T)) []*T {
 	return all[:last]
 }
 
-func setOrDelete[T any](sets map[string][]*T, name string, all []*T) {
+func setOrDelete[T any](sets map[string][]T, name string, all []T) {
 	if len(all) == 0 {
 		delete(sets, name)
 		return

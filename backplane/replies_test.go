@@ -7,13 +7,12 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/redis/go-redis/v9"
 )
 
 func newTestReplier(t *testing.T, addr string, timing timing) (*replier, *logs) {
 	t.Helper()
 	l := &logs{}
-	b := newBus(&redis.Options{Addr: addr}, nil, timing)
+	b := newBus(singleAt(t, addr), nil, timing)
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
 			t.Error(err)
@@ -76,7 +75,7 @@ func TestStoppingWithRepliesThatCannotBeSent(t *testing.T) {
 	if err := r.bus.publish(context.Background(), nil, "the publisher's connection is made"); err != nil {
 		t.Fatal(err)
 	}
-	w.freeze()
+	w.freeze(both)
 	unconfirmed := r.bus.acquire(groupChannel, "g", "g", nil)
 	r.add(reply{channel: "c", payload: []byte("lost")})
 	r.start()

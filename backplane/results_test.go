@@ -260,11 +260,11 @@ func TestOnlyConnectionsAreHeardAfterTheyLeft(t *testing.T) {
 	for kind := allChannel; kind < leftChannel; kind++ {
 		s := &subscription{kind: kind, wanted: 1}
 		b.subscriptions["c"] = s
-		if found, as := b.find("c"); found != s || as != kind {
+		if found, as, _ := b.find("c"); found != s || as != kind {
 			t.Errorf("wanted: %p as %d, want %p as %d", found, as, s, kind)
 		}
 		s.wanted = 0
-		found, as := b.find("c")
+		found, as, _ := b.find("c")
 		if kind == connectionChannel && (found != s || as != leftChannel) || kind != connectionChannel && found != nil {
 			t.Errorf("a channel of kind %d that is not wanted: %p as %d", kind, found, as)
 		}

@@ -6,11 +6,16 @@ import (
 )
 
 // Send publishes an invocation on the channels that the target means, one after
-// the other, and returns when Redis has it; it comes home to this server as
-// to the others (protocol §11.3). Only what is meant for a single connection of
-// this server goes to it directly, without Redis: such a message may overtake an
-// earlier one that is still on its way home. All other messages arrive
-// everywhere in the order in which one goroutine sent them.
+// the other; it comes home to this server as to the others (protocol §11.3). It returns
+// when the invocation is in the bus's spool, which keeps the order and sees to it that
+// it arrives once, also when Redis is away: then, and until the bus is whole again, it
+// is delivered to this server's connections before Send returns. With Redis there but slower
+// than those who send, it waits for room, at most 5 seconds; then, and when ctx ends, it
+// may have been published on the first of several channels.
+//
+// Only what is meant for a single connection of this server goes to it directly, without
+// Redis: such a message may overtake an earlier one that is still on its way home. All
+// other messages arrive everywhere in the order in which one goroutine sent them.
 //
 // Empty connection ids, user ids and group names are skipped.
 func (r *Redis) Send(ctx context.Context, to Target, method string, args ...any) error {
@@ -31,7 +36,7 @@ func (r *Redis) Send(ctx context.Context, to Target, method string, args ...any)
 	if to.kind == toAll || to.kind == toGroups {
 		e.excluded = to.except
 	}
-	if err := r.bus.publish(ctx, appendEnvelope(nil, &e), channels...); err != nil {
+	if err := r.bus.post(ctx, appendEnvelope(nil, &e), channels...); err != nil {
 		return fmt.Errorf("send %s: %w", method, err)
 	}
 	return nil

@@ -43,6 +43,23 @@ func TestSpec(t *testing.T) {
 			}
 		})
 	})
+	t.Run("sentinel", func(t *testing.T) {
+		at := sentinelAt(t, peers.Sentinel(t))
+		specify(t, func(t *testing.T, protocols ...protocol.Protocol) []Backplane {
+			options := &BusOptions{Prefix: t.Name()}
+			return []Backplane{newServerAt(t, at, options, protocols...).Redis, newServerAt(t, at, options, protocols...).Redis}
+		})
+	})
+	t.Run("two nodes of a cluster", func(t *testing.T) {
+		nodes := peers.Cluster(t).Addrs()
+		specify(t, func(t *testing.T, protocols ...protocol.Protocol) []Backplane {
+			options := &BusOptions{Prefix: t.Name()}
+			return []Backplane{
+				newServerAt(t, clusterAt(t, nodes[0]), options, protocols...).Redis,
+				newServerAt(t, clusterAt(t, nodes[1]), options, protocols...).Redis,
+			}
+		})
+	})
 }
 
 type newFarm func(t *testing.T, protocols ...protocol.Protocol) []Backplane
@@ -115,15 +132,17 @@ const fence = "fence"
 
 func isFence(text string) bool { return strings.HasPrefix(text, fence) }
 
-// settle returns when everything sent so far has arrived: Redis keeps one
-// order, so whatever was sent before the fence comes before it.
+// settle returns when everything sent so far has arrived: each server's messages
+// keep their order, so whatever it sent before its fence comes before it.
 func (f *farm) settle() {
 	f.t.Helper()
-	f.fences++
-	f.send(0, All(), fence, f.fences)
-	wanted := fmt.Sprint(fence, f.fences)
-	for _, c := range f.clients {
-		c.await(f.t, 0, func(text string) bool { return text == wanted })
+	for server := range f.servers {
+		f.fences++
+		f.send(server, All(), fence, f.fences)
+		wanted := fmt.Sprint(fence, f.fences)
+		for _, c := range f.clients {
+			c.await(f.t, 0, func(text string) bool { return text == wanted })
+		}
 	}
 }
 
@@ -343,8 +362,8 @@ func specProtocols(t *testing.T, servers newFarm) {
 		want[fmt.Sprint("c", i)] = []string{`m"x"`}
 	}
 	f.expect("both protocols", want)
-	if n := second.count() - before; n != 2 { // m and the fence
-		t.Errorf("two messages were encoded %d times", n)
+	if n := second.count() - before; n != 1+len(f.servers) { // m and the fences
+		t.Errorf("%d messages were encoded %d times", 1+len(f.servers), n)
 	}
 }
 

@@ -26,9 +26,9 @@ type subscription struct {
 	kind     channelKind
 	name     string // of the connection, group or user
 	receiver receiver
-	order    uint64
 
 	// guarded by Bus.mu
+	order      uint64 // counts up with each that becomes wanted
 	wanted     int
 	dirty      bool          // stands in Bus.dirty
 	sent       bool          // the last command was SUBSCRIBE
@@ -54,13 +54,17 @@ func (b *Bus) acquire(kind channelKind, channel, name string, r receiver) *subsc
 	defer b.mu.Unlock()
 	s := b.subscriptions[channel]
 	if s == nil {
-		b.asked++
-		s = &subscription{channel: channel, kind: kind, name: name, receiver: r, order: b.asked}
+		s = &subscription{channel: channel, kind: kind, name: name, receiver: r}
 		b.subscriptions[channel] = s
 	}
 	s.wanted++
 	if s.wanted == 1 {
+		b.asked++
+		s.order = b.asked
 		b.markDirty(s)
+		if b.presence != nil && kind == connectionChannel {
+			b.presence.add(channel)
+		}
 	}
 	return s
 }
@@ -99,6 +103,9 @@ func (b *Bus) unwanted(s *subscription) {
 	if s.wanted > 0 {
 		return
 	}
+	if b.presence != nil && s.kind == connectionChannel {
+		b.presence.remove(s.channel)
+	}
 	s.release()
 	b.restored(s)
 	b.markDirty(s)
@@ -120,10 +127,7 @@ func (b *Bus) markDirty(s *subscription) {
 	}
 	s.dirty = true
 	b.dirty = append(b.dirty, s)
-	select {
-	case b.changed <- struct{}{}:
-	default:
-	}
+	b.lookSoon()
 }
 
 // await returns when the channel is subscribed; or when it makes no sense to
@@ -182,19 +186,45 @@ func (b *Bus) unconfirmed() (waiting []*subscription) {
 // find returns the subscription that a message came for, or nil. One that is not
 // wanted any more counts only if it was a connection's: Redis told whoever asks
 // that connection something that it is heard.
-func (b *Bus) find(channel string) (*subscription, channelKind) {
+func (b *Bus) find(channel string) (s *subscription, kind channelKind, order uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s = b.subscriptions[channel]
+	switch {
+	case s == nil:
+		return nil, 0, 0
+	case s.wanted > 0:
+		return s, s.kind, s.order
+	case s.kind == connectionChannel:
+		return s, leftChannel, s.order
+	}
+	return nil, 0, 0
+}
+
+// wants says whether a channel, with the prefix, is wanted.
+func (b *Bus) wants(channel string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.subscriptions[channel]
-	switch {
-	case s == nil:
-		return nil, 0
-	case s.wanted > 0:
-		return s, s.kind
-	case s.kind == connectionChannel:
-		return s, leftChannel
+	return s != nil && s.wanted > 0
+}
+
+// wantedChannels is the hashes of all channels that are wanted, sorted, or nil if
+// they are too many; and the order of the last of them.
+func (b *Bus) wantedChannels() (hashes []uint32, order uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.subscriptions) > maxWanted {
+		return nil, b.asked
 	}
-	return nil, 0
+	hashes = make([]uint32, 0, len(b.subscriptions))
+	for channel, s := range b.subscriptions {
+		if s.wanted > 0 {
+			hashes = append(hashes, hashChannel(channel))
+		}
+	}
+	slices.Sort(hashes)
+	return hashes, b.asked
 }
 
 // maxCommand is how many channels go into one command, so that Redis can
@@ -276,7 +306,9 @@ func (b *Bus) restored(s *subscription) {
 	if s.restoring {
 		s.restoring = false
 		b.unsettled--
-		b.settle()
+		if b.unsettled == 0 {
+			b.lookSoon()
+		}
 	}
 }
 

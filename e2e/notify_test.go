@@ -91,15 +91,18 @@ func TestRedisRestart(t *testing.T) {
 	}
 	clients[1].write(t, `{"type":1,"invocationId":"1","target":"Echo","arguments":["alive"]}`+"\x1e")
 	clients[1].expect(t, `{"type":3,"invocationId":"1","result":"alive"}`)
-	clients[1].write(t, `{"type":1,"invocationId":"2","target":"SendMessage","arguments":["lost"]}`+"\x1e")
-	clients[1].expect(t, `{"type":3,"invocationId":"2","error":"An unexpected error occurred invoking 'SendMessage' on the server."}`)
 	late := connect(t, servers[0].url, "late") // and what it subscribes to stands afterwards
 	clients = append(clients, late)
+	clients[1].invoke(t, "SendMessage", "meanwhile") // which the other server's get later
+	clients[1].expect(t, received("user1", "meanwhile"))
 
 	store.Start()
 	for _, s := range servers {
 		s.awaitLog(t, "redis is back", "part=backplane")
 		s.awaitLog(t, "part=notify", "subscribed to notifications again")
+	}
+	for _, c := range []*client{clients[0], late} {
+		c.expect(t, received("user1", "meanwhile"))
 	}
 	for i, c := range clients {
 		text := fmt.Sprint("after ", i)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -32,7 +33,11 @@ type server struct {
 func newServer(f *flags, logger log.Logger) (*server, error) {
 	s := &server{stopNotify: func() {}}
 	if f.Redis != "" {
-		s.bus = backplane.NewBus(&redis.Options{Addr: f.Redis}, &backplane.BusOptions{Prefix: f.Prefix, Logger: logger})
+		at, err := backplane.Single(&redis.Options{Addr: f.Redis})
+		if err != nil {
+			return nil, fmt.Errorf("--redis: %w", err)
+		}
+		s.bus = backplane.NewBus(at, &backplane.BusOptions{Prefix: f.Prefix, Logger: logger})
 	}
 	chat := backplane.NewLocal()
 	if err := s.addHubs(f, chat, logger); err != nil {

@@ -17,9 +17,9 @@ func announce(out io.Writer, c *config, addr net.Addr, users *signIn, f *farm) {
 	line("health", "http://%s/healthz", addr)
 	switch {
 	case f.embedded != nil:
-		line("Redis", "redis://%s (embedded: none answered there)", f.address)
+		line("Redis", "%s (embedded: none answered there)", f.address)
 	case f.address != "":
-		line("Redis", "redis://%s", f.address)
+		line("Redis", "%s", f.address)
 	default:
 		line("Redis", "none: this server stands alone, and nothing can be published to it")
 	}
@@ -28,7 +28,7 @@ func announce(out io.Writer, c *config, addr net.Addr, users *signIn, f *farm) {
 	if f.address == "" {
 		return
 	}
-	line("publish", `redis-cli -u redis://%s publish %s '{"user":"Ale","message":"Your report is ready!"}'`, f.address, c.NotifyChannel)
+	line("publish", `%s publish %s '{"user":"Ale","message":"Your report is ready!"}'`, c.redisCLI(f.address), c.NotifyChannel)
 	if c.Dev {
 		line("or", `go run ./clients/go/worker --user Ale "Your report is ready!"`)
 	}

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"signalrd/hubs/transport"
 )
 
@@ -19,10 +17,10 @@ type config struct {
 	Origins []string    `placeholder:"ORIGIN" help:"Origins whose pages may connect, such as https://app.example.com; \"none\" for this server's own only, \"*\" for any (default: must be said; with --dev http://localhost:3000)."`
 	SignIn  signInFlags `embed:""`
 
-	Backplane   string `enum:"redis,local" default:"redis" help:"\"redis\": all servers on one Redis are one farm; \"local\": this server stands alone (default: ${default})."`
-	Redis       string `placeholder:"URL" help:"Redis to use, redis://[user:password@]host:port (default: must be said unless --backplane=local; with --dev redis://127.0.0.1:6379)."`
-	RedisPrefix string `placeholder:"TEXT" help:"Put in front of the backplane's channel names, as ASP.NET Core's ChannelPrefix (default: empty)."`
-	HubName     string `default:"ChatHub" placeholder:"NAME" help:"The hub's name on the backplane: in a farm with ASP.NET Core the full name of its hub class (default: ${default})."`
+	Backplane string `enum:"redis,local" default:"redis" help:"\"redis\": all servers on one Redis are one farm; \"local\": this server stands alone (default: ${default})."`
+	HubName   string `default:"ChatHub" placeholder:"NAME" help:"The hub's name on the backplane: in a farm with ASP.NET Core the full name of its hub class (default: ${default})."`
+
+	redisConfig `embed:""`
 
 	Path                string   `default:"/chathub" placeholder:"PATH" help:"Path of the hub (default: ${default})."`
 	Transports          []string `default:"websockets,sse,longpolling" placeholder:"NAME" help:"How clients may connect: websockets, sse, longpolling (default: ${default})."`
@@ -87,8 +85,8 @@ func (c *config) wrong(say say) {
 	if _, err := c.origins(); err != nil {
 		say("--origins: %v", err)
 	}
-	if _, err := c.redisOptions(); err != nil {
-		say("--redis: %v", err)
+	if _, err := c.deployment(); err != nil {
+		say("%s", strings.ReplaceAll(err.Error(), "\n", "\n  "))
 	}
 	if !strings.HasPrefix(c.Path, "/") {
 		say("--path=%s: a path starts with /", c.Path)
@@ -160,18 +158,4 @@ func (c *config) transports() (set transport.Transports, err error) {
 		set |= one
 	}
 	return set, nil
-}
-
-// redisOptions says where Redis is; nil if there is to be none. Its errors do
-// not repeat the URL: there may be a password in it.
-func (c *config) redisOptions() (*redis.Options, error) {
-	if c.Redis == "" {
-		return nil, nil
-	}
-	options, err := redis.ParseURL(c.Redis)
-	if err != nil {
-		why := strings.ReplaceAll(err.Error(), c.Redis, "it")
-		return nil, fmt.Errorf("%s; say redis://user:password@host:6379", why)
-	}
-	return options, nil
 }

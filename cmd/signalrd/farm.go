@@ -37,32 +37,32 @@ type farm struct {
 func joinFarm(ctx context.Context, c *config, logger log.Logger) (*farm, error) {
 	local := backplane.NewLocal()
 	f := &farm{backplane: local, stop: func() {}}
-	options, err := c.redisOptions()
-	if err != nil || options == nil {
+	at, err := c.deployment()
+	if err != nil || at == nil {
 		return f, err
 	}
-	f.address = options.Addr
+	f.address = at.String()
 	if c.MayEmbed {
-		if f.embedded, err = embedRedis(ctx, options); err != nil {
+		if f.embedded, err = embedRedis(ctx, at); err != nil {
 			return nil, err
 		}
 	}
 	if c.Backplane == "redis" {
-		f.bus = backplane.NewBus(options, &backplane.BusOptions{Prefix: c.RedisPrefix, Logger: log.With(logger, "part", "backplane")})
+		f.bus = backplane.NewBus(at, &backplane.BusOptions{Prefix: c.RedisPrefix, Logger: log.With(logger, "part", "backplane")})
 		shared, err := backplane.NewRedis(f.bus, c.HubName, local)
 		if err != nil {
 			return nil, errors.Join(err, f.leave())
 		}
 		f.backplane = shared
 	}
-	f.subscribe(options, local, c, logger)
+	f.subscribe(at, local, c, logger)
 	f.awaitRedis(ctx, logger)
 	return f, nil
 }
 
 // subscribe starts what delivers notifications.
-func (f *farm) subscribe(options *redis.Options, local *backplane.Local, c *config, logger log.Logger) {
-	f.client = redis.NewClient(options)
+func (f *farm) subscribe(at *backplane.Deployment, local *backplane.Local, c *config, logger log.Logger) {
+	f.client = at.Client()
 	f.subscriber = notify.New(f.client, local, &notify.Options{
 		Channel:        c.NotifyChannel,
 		MaxBytes:       c.NotifyMaxBytes,
@@ -130,12 +130,10 @@ func (f *farm) healthz(w http.ResponseWriter, _ *http.Request) {
 
 // embedRedis starts a Redis on the address that development uses, unless one
 // answers there.
-func embedRedis(ctx context.Context, options *redis.Options) (*miniredis.Miniredis, error) {
+func embedRedis(ctx context.Context, at *backplane.Deployment) (*miniredis.Miniredis, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	probe := *options
-	probe.MaxRetries, probe.DialerRetries = -1, 1
-	client := redis.NewClient(&probe)
+	client := at.Client()
 	defer client.Close()
 	err := client.Ping(ctx).Err()
 	if err == nil {
@@ -143,11 +141,11 @@ func embedRedis(ctx context.Context, options *redis.Options) (*miniredis.Minired
 	}
 	var refused *net.OpError
 	if !errors.As(err, &refused) || refused.Op != "dial" {
-		return nil, fmt.Errorf("ask the Redis on %s: %w (say --redis=URL for another, or one with a password)", options.Addr, err)
+		return nil, fmt.Errorf("ask the Redis on %s: %w (say --redis=URL for another, or one with a password)", at, err)
 	}
 	embedded := miniredis.NewMiniRedis()
-	if err := embedded.StartAddr(options.Addr); err != nil {
-		return nil, fmt.Errorf("start a Redis on %s: %w (say --redis=URL for another)", options.Addr, err)
+	if err := embedded.StartAddr(at.String()); err != nil {
+		return nil, fmt.Errorf("start a Redis on %s: %w (say --redis=URL for another)", at, err)
 	}
 	return embedded, nil
 }

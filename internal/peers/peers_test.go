@@ -1,6 +1,10 @@
 package peers_test
 
 import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -132,5 +136,78 @@ func TestFoundPeers(t *testing.T) {
 	t.Setenv(peers.ReferenceVariable, elsewhere)
 	if got := peers.Reference(t); got != elsewhere {
 		t.Errorf("found %s, want %s", got, elsewhere)
+	}
+}
+
+func TestSentinelsMakeTheReplicaAMaster(t *testing.T) {
+	set := peers.Sentinel(t)
+	master, replica := set.Servers[0], set.Servers[1]
+	if role := role(t, master); role != "master" {
+		t.Fatalf("the master's role: %s", role)
+	}
+	master.Stop()
+	set.AwaitMaster(master)
+	if role := role(t, replica); role != "master" {
+		t.Errorf("the replica's role after the failover: %s", role)
+	}
+}
+
+func role(t *testing.T, s *peers.RedisServer) string {
+	t.Helper()
+	answer, err := s.Do("ROLE").Slice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(answer[0])
+}
+
+func TestClusterPassesMessagesOnBetweenItsNodes(t *testing.T) {
+	c := peers.Cluster(t)
+	listening, err := net.Dial("tcp", c.Nodes[0].Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listening.Close()
+	lines := bufio.NewScanner(listening)
+	fmt.Fprint(listening, "SUBSCRIBE c\r\n")
+	for lines.Scan() && lines.Text() != ":1" {
+	}
+	c.Nodes[2].Do("PUBLISH", "c", "hello")
+	for lines.Scan() && lines.Text() != "hello" {
+	}
+	if lines.Text() != "hello" {
+		t.Errorf("what was published on another node did not come: %v", lines.Err())
+	}
+}
+
+func TestRedisTLSWantsACertificate(t *testing.T) {
+	a := peers.NewAuthority(t)
+	redis := peers.RedisTLS(t, a)
+	ca, err := os.ReadFile(a.CA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := &tls.Config{RootCAs: x509.NewCertPool()}
+	config.RootCAs.AppendCertsFromPEM(ca)
+	greet := func() error {
+		conn, err := tls.Dial("tcp", redis.Addr(), config)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "PING\r\n")
+		_, err = bufio.NewReader(conn).ReadString('\n')
+		return err
+	}
+	if err := greet(); err == nil {
+		t.Error("a client without a certificate is answered")
+	}
+	certificate, err := tls.LoadX509KeyPair(a.Issue("client"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Certificates = []tls.Certificate{certificate}
+	if err := greet(); err != nil {
+		t.Error(err)
 	}
 }

@@ -1,7 +1,6 @@
 package peers
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -20,6 +20,9 @@ import (
 type RedisServer struct {
 	t       testing.TB
 	path    string
+	choose  func(testing.TB) int
+	command func(port int) []string
+	ready   string // what it says once it answers
 	port    int
 	process *process // nil while stopped
 }
@@ -34,19 +37,37 @@ type process struct {
 const (
 	startTimeout = 10 * time.Second
 	portTries    = 10
+
+	servesClients = "Ready to accept connections"
 )
 
-// Redis starts a redis-server, which is killed when the test ends.
-func Redis(t testing.TB) *RedisServer {
+// Redis starts a redis-server, which is killed when the test ends. It is given
+// the directives on its command line: "--requirepass", "secret".
+func Redis(t testing.TB, directives ...string) *RedisServer {
 	t.Helper()
-	s := &RedisServer{
-		t:    t,
-		path: find(t, "redis-server", "install Redis 6 or later so that redis-server is in PATH", "redis-server"),
+	return startRedis(t, &RedisServer{command: plainly(directives...)})
+}
+
+// plainly is the command line of a server that speaks to everybody without TLS.
+func plainly(directives ...string) func(port int) []string {
+	return func(port int) []string { return append([]string{"--port", strconv.Itoa(port)}, directives...) }
+}
+
+// startRedis starts the server that s describes.
+func startRedis(t testing.TB, s *RedisServer) *RedisServer {
+	t.Helper()
+	s.t = t
+	s.path = find(t, "redis-server", "install Redis 6 or later so that redis-server is in PATH", "redis-server")
+	if s.choose == nil {
+		s.choose = freePort
+	}
+	if s.ready == "" {
+		s.ready = servesClients
 	}
 	t.Cleanup(s.Stop)
 	var err error
 	for range portTries { // between finding a port and using it, others may take it
-		s.port = freePort(t)
+		s.port = s.choose(t)
 		if err = s.start(); err == nil {
 			return s
 		}
@@ -71,8 +92,8 @@ func (s *RedisServer) Start() {
 
 func (s *RedisServer) start() error {
 	p := &process{ended: make(chan struct{})}
-	p.Cmd = exec.Command(s.path, "--port", strconv.Itoa(s.port), "--bind", "127.0.0.1",
-		"--save", "", "--appendonly", "no", "--dir", s.t.TempDir())
+	p.Cmd = exec.Command(s.path, append(s.command(s.port), "--bind", "127.0.0.1",
+		"--save", "", "--appendonly", "no", "--dir", s.t.TempDir())...)
 	p.Stdout, p.Stderr = &p.output, &p.output
 	if err := p.Cmd.Start(); err != nil {
 		return fmt.Errorf("start redis-server: %w", err)
@@ -83,7 +104,7 @@ func (s *RedisServer) start() error {
 	}()
 	s.process = p
 	deadline := time.After(startTimeout)
-	for !answers(s.Addr(), p.Process.Pid) {
+	for !strings.Contains(p.output.String(), s.ready) {
 		select {
 		case <-time.After(5 * time.Millisecond):
 			continue
@@ -110,24 +131,20 @@ func (s *RedisServer) Stop() {
 	s.process = nil
 }
 
-// answers says whether the Redis with the given process id answers, and not
-// another one that happens to be there.
-func answers(addr string, pid int) bool {
-	conn, err := net.DialTimeout("tcp", addr, time.Second)
-	if err != nil {
-		return false
+// Freeze lets the server stand still: its connections stay, and nobody is answered.
+func (s *RedisServer) Freeze() { s.signal(syscall.SIGSTOP) }
+
+// Thaw lets a server go on that was frozen.
+func (s *RedisServer) Thaw() { s.signal(syscall.SIGCONT) }
+
+func (s *RedisServer) signal(what syscall.Signal) {
+	s.t.Helper()
+	if s.process == nil {
+		s.t.Fatalf("signal redis-server on %s: it is stopped", s.Addr())
 	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(time.Second))
-	if _, err := fmt.Fprint(conn, "INFO server\r\n"); err != nil {
-		return false
+	if err := s.process.Process.Signal(what); err != nil {
+		s.t.Fatalf("signal redis-server on %s: %v", s.Addr(), err)
 	}
-	for lines := bufio.NewScanner(conn); lines.Scan(); {
-		if id, found := strings.CutPrefix(lines.Text(), "process_id:"); found {
-			return id == strconv.Itoa(pid)
-		}
-	}
-	return false
 }
 
 // freePort is a port that was free a moment ago.

@@ -1,0 +1,294 @@
+package backplane
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// testSpool is a spool that writes down what it delivers here.
+func testSpool(maxBytes int) (s *spool, delivered *[]string) {
+	delivered = new([]string)
+	return newSpool(maxBytes, time.Minute, func(channel string, payload []byte) {
+		*delivered = append(*delivered, channel+"/"+string(payload))
+	}), delivered
+}
+
+func (s *spool) mustAdd(t *testing.T, channel, payload string, expected bool) (overflow bool) {
+	t.Helper()
+	overflow, room := s.add(channel, []byte(payload), expected)
+	if room != nil {
+		t.Fatalf("no room for %s", payload)
+	}
+	return overflow
+}
+
+// taken names what is to be published next: numbers, and the payloads of what has none.
+func taken(batch []outgoing) string {
+	var names []string
+	for _, o := range batch {
+		if o.seq == 0 {
+			names = append(names, string(o.payload))
+			continue
+		}
+		names = append(names, fmt.Sprint(o.seq))
+	}
+	return strings.Join(names, " ")
+}
+
+func TestEverythingIsTakenInTheOrderOfSending(t *testing.T) {
+	s, _ := testSpool(1 << 20)
+	s.addOther(&publication{payload: []byte("ask")})
+	s.mustAdd(t, "c", "m", true)
+	expired := &publication{payload: []byte("expired")}
+	expired.expired.Store(true)
+	s.addOther(expired)
+	s.addAtOnce(&publication{payload: []byte("probe")})
+	s.mustAdd(t, "c", "m", true)
+	batch := s.next(nil, true)
+	if got := taken(batch); got != "ask 1 probe 2" {
+		t.Fatalf("taken: %s", got)
+	}
+	s.putBack(batch)
+	if got := taken(s.next(nil, true)); got != "ask 1 probe 2" {
+		t.Errorf("taken again: %s", got)
+	}
+	s.settle(1, 2)
+	s.addAtOnce(&publication{payload: []byte("bye")})
+	if got := taken(s.next(nil, true)); got != "bye" {
+		t.Errorf("then: %s", got)
+	}
+	if entries, plain := s.uncertain(0); len(entries) != 1 || entries[0].seq != 2 || plain {
+		t.Errorf("uncertain: %v, %t", entries, plain)
+	}
+	s.settle(2, 2)
+	if entries, _ := s.uncertain(0); len(entries) != 0 {
+		t.Errorf("still uncertain: %v", entries)
+	}
+}
+
+func TestBoundsOfASpool(t *testing.T) {
+	size := (&entry{channel: "c", payload: []byte("m")}).size()
+	s, delivered := testSpool(3 * size)
+	for n := range 5 {
+		if overflow := s.mustAdd(t, "c", "m", true); overflow != (n == 3) {
+			t.Errorf("message %d: overflow %t", n+1, overflow)
+		}
+	}
+	if messages, bytes, forgone := s.waiting(); messages != 3 || bytes != 3*size || forgone != 2 {
+		t.Errorf("%d messages, %d bytes wait, %d went", messages, bytes, forgone)
+	}
+	if got := taken(s.next(nil, true)); got != "3 4 5" {
+		t.Errorf("taken: %s", got)
+	}
+	if len(*delivered) != 5 {
+		t.Errorf("delivered here: %q", *delivered)
+	}
+	if dropped := s.comeHome(); dropped != 2 {
+		t.Errorf("%d were dropped", dropped)
+	}
+	s.settle(5, 5)
+	s.mustAdd(t, "c", "m", true) // history goes, and is not counted
+	if _, _, forgone := s.waiting(); forgone != 2 || s.first != 4 {
+		t.Errorf("%d went, the first kept is %d", forgone, s.first)
+	}
+	s.expire(time.Now().Add(time.Hour))
+	if messages, bytes, forgone := s.waiting(); messages+bytes != 0 || forgone != 3 || len(s.entries) != 0 || s.bytes != 0 {
+		t.Errorf("an hour later %d messages, %d bytes wait, %d went, %d are kept", messages, bytes, forgone, len(s.entries))
+	}
+}
+
+// With Redis there nothing is dropped; whoever sends waits for room, until there is
+// some or Redis turns out to be away.
+func TestRoomInASpool(t *testing.T) {
+	s, _ := testSpool(0)
+	s.comeHome()
+	large := make([]byte, minInFlight)
+	for range 2 {
+		if _, room := s.add("c", large, true); room != nil {
+			t.Fatal("no room for one message")
+		}
+		_, room := s.add("c", large, true)
+		if room == nil {
+			t.Fatal("there is room for two")
+		}
+		s.next(nil, true)
+		s.settle(s.last, s.last)
+		select {
+		case <-room:
+		default:
+			t.Fatal("who waits is not told of the room")
+		}
+	}
+	s.mustAdd(t, "c", "m", true)
+	_, room := s.add("c", large, true)
+	s.leaveHome()
+	select {
+	case <-room:
+	default:
+		t.Error("who waits is not told of the outage")
+	}
+	if _, _, forgone := s.waiting(); forgone != 1 {
+		t.Errorf("%d messages went of a spool that is off", forgone)
+	}
+}
+
+// Each step is one that may happen to own messages; after it, this has been delivered
+// here.
+func TestOwnMessagesAreDeliveredHereOnce(t *testing.T) {
+	type step func(s *spool) (delivered string)
+	send := func(payload string) step {
+		return func(s *spool) string { s.add("c", []byte(payload), true); return "" }
+	}
+	publish := func(stamped bool) step {
+		return func(s *spool) string {
+			s.next(nil, stamped)
+			s.settle(s.last, s.last)
+			return ""
+		}
+	}
+	lose := func(s *spool) string { // what is published on has no reply
+		s.next(nil, false)
+		s.settle(0, s.last)
+		s.interrupt()
+		return ""
+	}
+	comes := func(seq uint64) step {
+		return func(s *spool) string {
+			if s.arrive(seq) {
+				return fmt.Sprint("stamped", seq)
+			}
+			return ""
+		}
+	}
+	plain := func(payload string) step {
+		return func(s *spool) string {
+			if s.arrivePlain("c", []byte(payload)) {
+				return payload
+			}
+			return ""
+		}
+	}
+	all := func(seq uint64) step { return func(s *spool) string { s.arriveAll(seq); return "" } }
+	away := func(s *spool) string { s.leaveHome(); return "" }
+	back := func(s *spool) string { s.comeHome(); return "" }
+	for name, test := range map[string]struct {
+		steps []step
+		want  string // direct deliveries have a channel
+	}{
+		"home":                    {[]step{back, send("a"), publish(true), comes(1)}, "stamped1"},
+		"home twice":              {[]step{back, send("a"), publish(true), comes(1), comes(1)}, "stamped1"},
+		"home, plain":             {[]step{back, send("a"), publish(false), plain("a")}, "a"},
+		"another's, plain":        {[]step{back, plain("a"), plain("a")}, "a a"},
+		"direct, then home":       {[]step{send("a"), publish(true), back, comes(1)}, "c/a"},
+		"direct, then home plain": {[]step{send("a"), publish(false), back, plain("a")}, "c/a"},
+		"direct, another's same":  {[]step{send("a"), publish(false), back, plain("a"), plain("a")}, "c/a a"},
+		"sent, then away":         {[]step{back, send("a"), publish(true), away, comes(1)}, "c/a"},
+		"sent, then away, plain":  {[]step{back, send("a"), publish(false), away, back, plain("a")}, "c/a"},
+		"home, then away":         {[]step{back, send("a"), publish(true), comes(1), away}, "stamped1"},
+		"some home, then away": {[]step{back, send("a"), send("b"), publish(true), comes(1), away, send("d"), comes(2), comes(3)},
+			"stamped1 c/b c/d"},
+		"the first lost, plain": {[]step{back, send("a"), send("b"), publish(false), plain("b"), plain("a")}, "b a"},
+		"lost, sent anew, late": {[]step{back, send("a"), lose, comes(1), plain("a")}, "stamped1"},
+		"lost, late, sent anew": {[]step{back, send("a"), lose, plain("a"), comes(1)}, "a"},
+		"lost, and the same later": {[]step{back, send("a"), lose, comes(1), send("a"), publish(false), plain("a")},
+			"stamped1 a"},
+		"lost, the same later, late": {[]step{back, send("a"), lose, comes(1), send("a"), publish(false), plain("a"), plain("a")},
+			"stamped1 a"},
+		"lost, a probe, late":     {[]step{back, send("a"), lose, comes(1), all(1), plain("a")}, "stamped1"},
+		"a probe, nothing is due": {[]step{back, send("a"), publish(false), all(1), plain("a"), away}, "a"},
+	} {
+		s, delivered := testSpool(1 << 20)
+		for _, step := range test.steps {
+			if text := step(s); text != "" {
+				*delivered = append(*delivered, text)
+			}
+		}
+		if got := strings.Join(*delivered, " "); got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}
+
+// What this server did not want when it was sent, or Redis has refused, is not
+// delivered here when Redis is lost.
+func TestWhatIsNotDeliveredHereInAnOutage(t *testing.T) {
+	s, delivered := testSpool(1 << 20)
+	s.mustAdd(t, "elsewhere", "direct", false)
+	s.comeHome()
+	s.mustAdd(t, "elsewhere", "sent", false)
+	s.mustAdd(t, "c", "refused", true)
+	s.mustAdd(t, "c", "ours", true)
+	s.refuse(3)
+	s.leaveHome()
+	if want := []string{"c/ours"}; !slices.Equal(*delivered, want) {
+		t.Errorf("delivered %q, want %q", *delivered, want)
+	}
+}
+
+func TestHistory(t *testing.T) {
+	s, _ := testSpool(1 << 20)
+	for n := range 6 {
+		s.mustAdd(t, fmt.Sprint("c", n%2), "m", false)
+	}
+	s.next(nil, true)
+	s.settle(6, 6)
+	s.at(3).plain = true
+	s.refuse(5)
+	s.mustAdd(t, "c0", "waits", false)
+	for _, test := range []struct {
+		after  uint64
+		wanted []uint32
+		want   string
+	}{
+		{0, nil, "[1 2 4 6]"},
+		{2, nil, "[4 6]"},
+		{6, nil, "[]"},
+		{9, nil, "[]"},
+		{0, []uint32{hashChannel("c0")}, "[1]"},
+		{0, []uint32{}, "[]"},
+	} {
+		entries, upTo, next := s.history(test.after, test.wanted)
+		numbers := []uint64{}
+		for _, e := range entries {
+			numbers = append(numbers, e.seq)
+		}
+		if got := fmt.Sprint(numbers); got != test.want || upTo != max(6, test.after) || next != 7 {
+			t.Errorf("after %d for %v: %s up to %d, next %d; want %s", test.after, test.wanted, got, upTo, next, test.want)
+		}
+	}
+}
+
+func TestWhatAnotherServerLacks(t *testing.T) {
+	s, _ := testSpool(1 << 20)
+	for range 4 {
+		s.mustAdd(t, "c", "m", false)
+	}
+	s.next(nil, true)
+	s.settle(4, 4)
+	now := time.Now()
+	for i, ago := range []time.Duration{40, 30, 20, 10} {
+		s.entries[i].at = now.Add(-ago * time.Second)
+	}
+	s.dropFirst()
+	own, other := newServerID(), newServerID()
+	for _, test := range []struct {
+		what         string
+		hello        hello
+		lacks, known uint64
+	}{
+		{"has just started", hello{}, 4, 4},
+		{"knows us", hello{age: 1, heard: map[serverID]uint64{own: 2, other: 3}}, 2, 2},
+		{"knows what we do not any more", hello{age: 1, heard: map[serverID]uint64{own: 0}}, 0, 1},
+		{"knows more than there is", hello{age: 1, heard: map[serverID]uint64{own: 9}}, 4, 4},
+		{"has been there for long", hello{age: 3600_000, heard: map[serverID]uint64{other: 3}}, 1, 1},
+		{"has been there for 25 seconds", hello{age: 25_000}, 2, 2},
+		{"has been there for a moment", hello{age: 1}, 4, 4},
+	} {
+		if lacks, known := s.lackOf(test.hello, now, own); lacks != test.lacks || known != test.known {
+			t.Errorf("who %s lacks what is after %d, known after %d; want %d, %d", test.what, lacks, known, test.lacks, test.known)
+		}
+	}
+}
