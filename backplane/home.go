@@ -114,7 +114,7 @@ func (s *spool) leaveHome() {
 func (s *spool) comeHome() (dropped int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.direct = false
+	s.direct, s.overflowed = false, false
 	dropped, s.dropped = s.dropped, 0
 	return dropped
 }

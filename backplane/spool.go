@@ -23,18 +23,19 @@ type spool struct {
 	deliver  func(channel string, payload []byte)
 	wake     chan struct{} // there is something to publish; holds one
 
-	mu        sync.Mutex
-	entries   []entry // the first is number first
-	first     uint64
-	confirmed uint64
-	sent      uint64
-	last      uint64
-	bytes     int            // of entries
-	unsettled int            // bytes of entries beyond confirmed
-	queue     []*publication // that wait, in order
-	room      chan struct{}  // closed when there may be room; nil: nobody waits
-	dropped   int            // lost to other servers since the bus was whole
-	forgone   uint64         // lost to other servers, ever
+	mu         sync.Mutex
+	entries    []entry // the first is number first
+	first      uint64
+	confirmed  uint64
+	sent       uint64
+	last       uint64
+	bytes      int            // of entries
+	unsettled  int            // bytes of entries beyond confirmed
+	queue      []*publication // that wait, in order
+	room       chan struct{}  // closed when there may be room; nil: nobody waits
+	dropped    int            // lost to other servers since the bus was whole
+	overflowed bool           // that has been said
+	forgone    uint64         // lost to other servers, ever
 
 	homecoming
 }
@@ -118,9 +119,10 @@ func (s *spool) push(e entry) (overflow bool) {
 		}
 		s.home = s.last
 	}
-	before := s.dropped
 	s.trim(e.at)
-	return before == 0 && s.dropped > 0
+	overflow = s.dropped > 0 && !s.overflowed
+	s.overflowed = s.overflowed || overflow
+	return overflow
 }
 
 func (s *spool) pushOther(p *publication) {

@@ -100,6 +100,24 @@ func TestBoundsOfASpool(t *testing.T) {
 	}
 }
 
+// More may be on its way to Redis than is kept once it is away. What then goes at once is
+// said with the next message.
+func TestOverflowWithTheLossOfRedis(t *testing.T) {
+	s, _ := testSpool(3 * (&entry{channel: "c", payload: []byte("m")}).size())
+	for range 2 {
+		s.comeHome()
+		for range 5 {
+			s.mustAdd(t, "c", "m", true)
+		}
+		s.leaveHome()
+		for n := range 2 {
+			if overflow := s.mustAdd(t, "c", "m", true); overflow != (n == 0) {
+				t.Errorf("message %d of the outage: overflow %t", n+1, overflow)
+			}
+		}
+	}
+}
+
 // With Redis there nothing is dropped; whoever sends waits for room, until there is
 // some or Redis turns out to be away.
 func TestRoomInASpool(t *testing.T) {
