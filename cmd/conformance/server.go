@@ -37,7 +37,7 @@ func newServer(f *flags, logger log.Logger) (*server, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--redis: %w", err)
 		}
-		s.bus = backplane.NewBus(at, &backplane.BusOptions{Prefix: f.Prefix, Logger: logger})
+		s.bus = backplane.NewBus(at, &backplane.BusOptions{Prefix: f.Prefix, SpoolBytes: f.SpoolBytes, Logger: logger})
 	}
 	chat := backplane.NewLocal()
 	if err := s.addHubs(f, chat, logger); err != nil {
