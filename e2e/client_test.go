@@ -103,21 +103,28 @@ func (c *client) invoke(t *testing.T, target string, args ...any) {
 // await blocks until done is satisfied with what has come.
 func (c *client) await(t *testing.T, what string, done func(records []string, closed error) bool) {
 	t.Helper()
+	if err := c.until(what, done); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// until is await that may be in vain.
+func (c *client) until(what string, done func(records []string, closed error) bool) error {
 	deadline := time.After(patience)
 	for {
 		c.mu.Lock()
-		ok, closed, changed := done(c.records, c.closed), c.closed, c.changed
+		ok, closed, changed, records := done(c.records, c.closed), c.closed, c.changed, len(c.records)
 		c.mu.Unlock()
 		if ok {
-			return
+			return nil
 		}
 		if closed != nil {
-			t.Fatalf("%s was closed (%v) before %s", c.name, closed, what)
+			return fmt.Errorf("%s was closed (%w) before %s", c.name, closed, what)
 		}
 		select {
 		case <-changed:
 		case <-deadline:
-			t.Fatalf("%s waited in vain for %s; it has %d records", c.name, what, len(c.records))
+			return fmt.Errorf("%s waited in vain for %s; it has %d records", c.name, what, records)
 		}
 	}
 }

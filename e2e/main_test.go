@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,12 +12,21 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"signalrd/internal/peers"
 )
 
 // programs is the folder of what is built once for all tests.
 var programs string
 
-func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := peers.WaitTogether(6); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(buildAndRun(m))
+}
 
 func buildAndRun(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "signalrd-e2e-")
