@@ -21,7 +21,7 @@ var programs string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := peers.WaitTogether(6); err != nil {
+	if err := peers.WaitTogether(32); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
