@@ -23,6 +23,8 @@ type streams struct {
 	admin     *redis.Client      // of store
 	walls     []*wall.Wall       // one before each server's Redis, if there are any
 	links     []*peers.Link      // each server's, likewise
+	sentinels *peers.SentinelSet
+	cluster   *peers.RedisCluster
 	servers   []*streamServer
 	senders   []*sender
 	receivers []*receiver

@@ -29,6 +29,8 @@ type flags struct {
 	Redis       string   `placeholder:"ADDR" help:"Redis to use as a backplane, host:port (default: none)."`
 	Notify      toggle   `help:"Take notifications from the channel notify.users of that Redis."`
 	Prefix      string   `placeholder:"TEXT" help:"Put in front of the backplane's channel names."`
+	RedisMode   string   `name:"redis-mode" enum:"single,sentinel,cluster" default:"single" help:"\"sentinel\": --redis names sentinels; \"cluster\": nodes; each with commas (default: ${default}; not of the reference server)."`
+	RedisMaster string   `name:"redis-master" placeholder:"NAME" help:"With --redis-mode=sentinel: the master's name there."`
 	SpoolBytes  int      `name:"spoolbytes" placeholder:"BYTES" help:"Kept for other servers while Redis is away (default: 16 MiB; not of the reference server)."`
 	Detailed    toggle   `help:"Show clients the texts of all errors."`
 	MessagePack toggle   `name:"messagepack" default:"true" help:"Offer MessagePack beside JSON (default: true)."`

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,11 +33,11 @@ type server struct {
 
 func newServer(f *flags, logger log.Logger) (*server, error) {
 	s := &server{stopNotify: func() {}}
-	if f.Redis != "" {
-		at, err := backplane.Single(&redis.Options{Addr: f.Redis})
-		if err != nil {
-			return nil, fmt.Errorf("--redis: %w", err)
-		}
+	at, err := f.deployment()
+	if err != nil {
+		return nil, fmt.Errorf("--redis: %w", err)
+	}
+	if at != nil {
 		s.bus = backplane.NewBus(at, &backplane.BusOptions{Prefix: f.Prefix, SpoolBytes: f.SpoolBytes, Logger: logger})
 	}
 	chat := backplane.NewLocal()
@@ -44,11 +45,29 @@ func newServer(f *flags, logger log.Logger) (*server, error) {
 		s.close(context.Background())
 		return nil, err
 	}
-	if f.Redis != "" && bool(f.Notify) {
-		s.subscribe(f, chat, logger)
+	if at != nil && bool(f.Notify) {
+		s.subscribe(at, chat, logger)
 	}
 	s.Handler = s.routes(f)
 	return s, nil
+}
+
+// deployment is the Redis that the flags name; nil if there is to be none.
+func (f *flags) deployment() (*backplane.Deployment, error) {
+	addrs := strings.Split(f.Redis, ",")
+	switch {
+	case f.Redis == "":
+		return nil, nil
+	case f.RedisMode == "sentinel":
+		var ask []*redis.Options
+		for _, addr := range addrs {
+			ask = append(ask, &redis.Options{Addr: addr})
+		}
+		return backplane.Sentinel(f.RedisMaster, &redis.Options{}, ask...)
+	case f.RedisMode == "cluster":
+		return backplane.Cluster(addrs, &redis.Options{})
+	}
+	return backplane.Single(&redis.Options{Addr: f.Redis})
 }
 
 func (s *server) addHubs(f *flags, chat *backplane.Local, logger log.Logger) (err error) {
@@ -97,8 +116,8 @@ func (f *flags) options(shared backplane.Backplane, logger log.Logger) *hubs.Opt
 
 func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
 
-func (s *server) subscribe(f *flags, chat *backplane.Local, logger log.Logger) {
-	s.client = redis.NewClient(&redis.Options{Addr: f.Redis})
+func (s *server) subscribe(at *backplane.Deployment, chat *backplane.Local, logger log.Logger) {
+	s.client = at.Client()
 	subscriber := notify.New(s.client, chat, &notify.Options{Logger: logger})
 	ctx, stop := context.WithCancel(context.Background())
 	s.stopNotify = stop

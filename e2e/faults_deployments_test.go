@@ -1,0 +1,47 @@
+package e2e
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"signalrd/internal/peers"
+)
+
+// withSentinels is two servers that find their Redis by sentinels.
+func withSentinels(t *testing.T) *streams {
+	s := &streams{sentinels: peers.Sentinel(t)}
+	for range 2 {
+		s.serve(t, "--redis-mode", "sentinel", "--redis-master", peers.SentinelMaster, "--redis", strings.Join(s.sentinels.Addrs(), ","))
+	}
+	return s
+}
+
+func killMaster(t *testing.T, s *streams) {
+	master := s.sentinels.Servers[0]
+	master.Stop()
+	s.sentinels.AwaitMaster(master)
+	s.awaitLosses(t, len(s.servers))
+}
+
+// onCluster is three servers, each at another node.
+func onCluster(t *testing.T) *streams {
+	s := &streams{cluster: peers.Cluster(t)}
+	nodes := s.cluster.Addrs()
+	for range nodes {
+		s.serve(t, "--redis-mode", "cluster", "--redis", strings.Join(nodes, ","))
+		nodes = append(slices.Clone(nodes[1:]), nodes[0])
+	}
+	return s
+}
+
+// restartNode kills the first server's node, which goes to another one meanwhile.
+func restartNode(t *testing.T, s *streams) {
+	node := s.cluster.Nodes[0]
+	node.Stop()
+	s.awaitLosses(t, 1)
+	time.Sleep(someTime)
+	node.Start()
+	s.cluster.AwaitOK()
+}
