@@ -377,6 +377,7 @@ func (b *Bus) Close() error {
 		}
 	}
 	b.sayBye()
+	b.dropAll(b.others)
 	b.mu.Lock()
 	b.status = closed
 	b.mu.Unlock()

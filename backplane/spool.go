@@ -174,8 +174,12 @@ func (s *spool) trim(now time.Time) {
 }
 
 // dropFirst drops the oldest entry. Unless it is history, other servers have lost it.
+// Should it come home still, it is not known again.
 func (s *spool) dropFirst() {
 	size := s.entries[0].size()
+	if channel := s.entries[0].channel; len(s.outstanding[channel]) > 0 && s.outstanding[channel][0].seq <= s.first {
+		setOrDelete(s.outstanding, channel, s.outstanding[channel][1:])
+	}
 	if s.first > s.confirmed {
 		s.dropped++
 		s.forgone++

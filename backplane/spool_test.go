@@ -118,6 +118,20 @@ func TestOverflowWithTheLossOfRedis(t *testing.T) {
 	}
 }
 
+// What may come home is remembered no longer than the rest.
+func TestOutstandingMessagesAreBounded(t *testing.T) {
+	size := (&entry{channel: "c", payload: []byte("m")}).size()
+	s, _ := testSpool(3 * size)
+	for range 100 { // published, while nobody listens
+		s.mustAdd(t, "c", "m", true)
+		s.next(nil, false)
+		s.settle(s.last, s.last)
+	}
+	if got := len(s.outstanding["c"]); got != 3 {
+		t.Errorf("%d messages are outstanding", got)
+	}
+}
+
 // With Redis there nothing is dropped; whoever sends waits for room, until there is
 // some or Redis turns out to be away.
 func TestRoomInASpool(t *testing.T) {
@@ -153,70 +167,78 @@ func TestRoomInASpool(t *testing.T) {
 	}
 }
 
-// Each step is one that may happen to own messages; after it, this has been delivered
-// here.
-func TestOwnMessagesAreDeliveredHereOnce(t *testing.T) {
-	type step func(s *spool) (delivered string)
-	send := func(payload string) step {
-		return func(s *spool) string { s.add("c", []byte(payload), true); return "" }
-	}
-	publish := func(stamped bool) step {
-		return func(s *spool) string {
-			s.next(nil, stamped)
-			s.settle(s.last, s.last)
-			return ""
-		}
-	}
-	lose := func(s *spool) string { // what is published on has no reply
-		s.next(nil, false)
-		s.settle(0, s.last)
-		s.interrupt()
+// step is something that may happen to own messages on a channel. It says what is
+// delivered with it.
+type step func(s *spool) (delivered string)
+
+func send(payload string) step {
+	return func(s *spool) string { s.add("c", []byte(payload), true); return "" }
+}
+
+func publish(stamped bool) step {
+	return func(s *spool) string {
+		s.next(nil, stamped)
+		s.settle(s.last, s.last)
 		return ""
 	}
-	comes := func(seq uint64) step {
-		return func(s *spool) string {
-			if s.arrive(seq) {
-				return fmt.Sprint("stamped", seq)
-			}
-			return ""
+}
+
+// lose is publishing over a connection that breaks.
+func lose(s *spool) string {
+	s.next(nil, false)
+	s.settle(0, s.last)
+	s.interrupt()
+	return ""
+}
+
+func comes(seq uint64) step {
+	return func(s *spool) string {
+		if s.arrive(seq) {
+			return fmt.Sprint("stamped", seq)
 		}
+		return ""
 	}
-	plain := func(payload string) step {
-		return func(s *spool) string {
-			if s.arrivePlain("c", []byte(payload)) {
-				return payload
-			}
-			return ""
+}
+
+func comesPlain(payload string) step {
+	return func(s *spool) string {
+		if s.arrivePlain("c", []byte(payload)) {
+			return payload
 		}
+		return ""
 	}
-	all := func(seq uint64) step { return func(s *spool) string { s.arriveAll(seq); return "" } }
-	away := func(s *spool) string { s.leaveHome(); return "" }
-	back := func(s *spool) string { s.comeHome(); return "" }
+}
+
+func probed(seq uint64) step   { return func(s *spool) string { s.arriveAll(seq); return "" } }
+func goesAway(s *spool) string { s.leaveHome(); return "" }
+func back(s *spool) string     { s.comeHome(); return "" }
+
+func TestOwnMessagesAreDeliveredHereOnce(t *testing.T) {
 	for name, test := range map[string]struct {
 		steps []step
 		want  string // direct deliveries have a channel
 	}{
 		"home":                    {[]step{back, send("a"), publish(true), comes(1)}, "stamped1"},
 		"home twice":              {[]step{back, send("a"), publish(true), comes(1), comes(1)}, "stamped1"},
-		"home, plain":             {[]step{back, send("a"), publish(false), plain("a")}, "a"},
-		"another's, plain":        {[]step{back, plain("a"), plain("a")}, "a a"},
+		"home, plain":             {[]step{back, send("a"), publish(false), comesPlain("a")}, "a"},
+		"another's, plain":        {[]step{back, comesPlain("a"), comesPlain("a")}, "a a"},
 		"direct, then home":       {[]step{send("a"), publish(true), back, comes(1)}, "c/a"},
-		"direct, then home plain": {[]step{send("a"), publish(false), back, plain("a")}, "c/a"},
-		"direct, another's same":  {[]step{send("a"), publish(false), back, plain("a"), plain("a")}, "c/a a"},
-		"sent, then away":         {[]step{back, send("a"), publish(true), away, comes(1)}, "c/a"},
-		"sent, then away, plain":  {[]step{back, send("a"), publish(false), away, back, plain("a")}, "c/a"},
-		"home, then away":         {[]step{back, send("a"), publish(true), comes(1), away}, "stamped1"},
-		"some home, then away": {[]step{back, send("a"), send("b"), publish(true), comes(1), away, send("d"), comes(2), comes(3)},
+		"direct, then home plain": {[]step{send("a"), publish(false), back, comesPlain("a")}, "c/a"},
+		"direct, another's same":  {[]step{send("a"), publish(false), back, comesPlain("a"), comesPlain("a")}, "c/a a"},
+		"sent, then away":         {[]step{back, send("a"), publish(true), goesAway, comes(1)}, "c/a"},
+		"sent, then away, plain":  {[]step{back, send("a"), publish(false), goesAway, back, comesPlain("a")}, "c/a"},
+		"home, then away":         {[]step{back, send("a"), publish(true), comes(1), goesAway}, "stamped1"},
+		"some home, then away": {[]step{back, send("a"), send("b"), publish(true), comes(1), goesAway, send("d"), comes(2), comes(3)},
 			"stamped1 c/b c/d"},
-		"the first lost, plain": {[]step{back, send("a"), send("b"), publish(false), plain("b"), plain("a")}, "b a"},
-		"lost, sent anew, late": {[]step{back, send("a"), lose, comes(1), plain("a")}, "stamped1"},
-		"lost, late, sent anew": {[]step{back, send("a"), lose, plain("a"), comes(1)}, "a"},
-		"lost, and the same later": {[]step{back, send("a"), lose, comes(1), send("a"), publish(false), plain("a")},
+		"the first lost, plain": {[]step{back, send("a"), send("b"), publish(false), comesPlain("b"), comesPlain("a")}, "b a"},
+		"lost, sent anew, late": {[]step{back, send("a"), lose, comes(1), comesPlain("a")}, "stamped1"},
+		"lost, late, sent anew": {[]step{back, send("a"), lose, comesPlain("a"), comes(1)}, "a"},
+		"lost, and the same later": {[]step{back, send("a"), lose, comes(1), send("a"), publish(false), comesPlain("a")},
 			"stamped1 a"},
-		"lost, the same later, late": {[]step{back, send("a"), lose, comes(1), send("a"), publish(false), plain("a"), plain("a")},
+		"lost, the same later, late": {[]step{back, send("a"), lose, comes(1), send("a"), publish(false), comesPlain("a"), comesPlain("a")},
 			"stamped1 a"},
-		"lost, a probe, late":     {[]step{back, send("a"), lose, comes(1), all(1), plain("a")}, "stamped1"},
-		"a probe, nothing is due": {[]step{back, send("a"), publish(false), all(1), plain("a"), away}, "a"},
+		"lost, a probe, late":     {[]step{back, send("a"), lose, comes(1), probed(1), comesPlain("a")}, "stamped1"},
+		"a probe, nothing is due": {[]step{back, send("a"), publish(false), probed(1), comesPlain("a"), goesAway}, "a"},
 	} {
 		s, delivered := testSpool(1 << 20)
 		for _, step := range test.steps {
