@@ -12,6 +12,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 
 	"signalrd/internal/peers"
+	"signalrd/internal/wall"
 )
 
 func (s *server) lines(text string) int { return strings.Count(s.logs.String(), text) }
@@ -108,8 +109,8 @@ func TestStartingBeforeRedis(t *testing.T) {
 
 func TestHalfOpenConnectionIsNoticed(t *testing.T) {
 	mini := miniredis.RunT(t)
-	w := newWall(t, mini.Addr())
-	s := startServer(t, w.listener.Addr().String(), nil, quick)
+	w := wall.New(t, mini.Addr())
+	s := startServer(t, w.Addr(), nil, quick)
 	a := newClient("a", "")
 	f := newTestFarm(t, []Backplane{s.Redis}, a)
 	f.send(0, All(), "before")
@@ -119,7 +120,7 @@ func TestHalfOpenConnectionIsNoticed(t *testing.T) {
 		t.Fatalf("a quiet connection was given up:\n%s", s.logs)
 	}
 
-	w.freeze(both)
+	w.Freeze(wall.All)
 	want := []string{"before"}
 	for n := range 2 * maxWaiting { // more than there is room for while redis is thought to be there
 		f.send(0, All(), "m", n)
@@ -144,14 +145,14 @@ func TestHalfOpenConnectionIsNoticed(t *testing.T) {
 // when Redis turns out to be away.
 func TestWaitingForASubscriptionEnds(t *testing.T) {
 	mini := miniredis.RunT(t)
-	w := newWall(t, mini.Addr())
+	w := wall.New(t, mini.Addr())
 	timing := quick
 	timing.silence = 250 * time.Millisecond
-	s := startServer(t, w.listener.Addr().String(), nil, timing)
+	s := startServer(t, w.Addr(), nil, timing)
 	if err := s.bus.Wait(within(t, patience)); err != nil {
 		t.Fatal(err)
 	}
-	w.freeze(both)
+	w.Freeze(wall.All)
 	impatient, patient := newClient("impatient", "ale"), newClient("patient", "ale")
 	err := s.Connect(within(t, 10*time.Millisecond), impatient)
 	if err == nil || !strings.Contains(err.Error(), "connect impatient: wait for redis to confirm") {

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"signalrd/internal/peers"
+	"signalrd/internal/wall"
 )
 
 // streams is a farm behind walls in which everybody sends numbered messages to
@@ -18,7 +19,7 @@ import (
 type streams struct {
 	*farm
 	redis   *peers.RedisServer
-	walls   []*wall
+	walls   []*wall.Wall
 	nodes   []*server
 	sent    []int // by server: the last number
 	senders sync.WaitGroup
@@ -32,8 +33,8 @@ func newStreams(t *testing.T, servers int, options *BusOptions) *streams {
 	s := &streams{redis: peers.Redis(t), sent: make([]int, servers)}
 	var planes []Backplane
 	for range servers {
-		w := newWall(t, s.redis.Addr())
-		node := newServer(t, w.addr(), options)
+		w := wall.New(t, s.redis.Addr())
+		node := newServer(t, w.Addr(), options)
 		s.walls, s.nodes, planes = append(s.walls, w), append(s.nodes, node), append(planes, node.Redis)
 	}
 	s.farm = newTestFarm(t, planes)
@@ -144,21 +145,21 @@ func TestNothingIsLostDoubledOrReordered(t *testing.T) {
 			time.Sleep(3 * quick.silence)
 			s.redis.Thaw()
 		},
-		"both connections cut":   func(s *streams) { s.walls[0].cut(both) },
-		"publishing cut":         func(s *streams) { s.walls[0].cut(publishingOnly) },
-		"listening cut":          func(s *streams) { s.walls[0].cut(listeningOnly) },
-		"everybody's cut":        func(s *streams) { cutAll(s, both) },
-		"everybody's publishing": func(s *streams) { cutAll(s, publishingOnly) },
-		"everybody's listening":  func(s *streams) { cutAll(s, listeningOnly) },
-		"both blackholed":        func(s *streams) { s.walls[0].freeze(both) },
-		"publishing blackholed":  func(s *streams) { s.walls[0].freeze(publishingOnly) },
-		"listening blackholed":   func(s *streams) { s.walls[0].freeze(listeningOnly) },
+		"both connections cut":   func(s *streams) { s.walls[0].Cut(wall.All) },
+		"publishing cut":         func(s *streams) { s.walls[0].Cut(wall.Publishing) },
+		"listening cut":          func(s *streams) { s.walls[0].Cut(wall.Listening) },
+		"everybody's cut":        func(s *streams) { cutAll(s, wall.All) },
+		"everybody's publishing": func(s *streams) { cutAll(s, wall.Publishing) },
+		"everybody's listening":  func(s *streams) { cutAll(s, wall.Listening) },
+		"both blackholed":        func(s *streams) { s.walls[0].Freeze(wall.All) },
+		"publishing blackholed":  func(s *streams) { s.walls[0].Freeze(wall.Publishing) },
+		"listening blackholed":   func(s *streams) { s.walls[0].Freeze(wall.Listening) },
 		"one after the other": func(s *streams) {
 			for range 10 {
 				for _, w := range s.walls {
-					w.cut(publishingOnly)
+					w.Cut(wall.Publishing)
 					time.Sleep(3 * time.Millisecond)
-					w.cut(listeningOnly)
+					w.Cut(wall.Listening)
 					time.Sleep(3 * time.Millisecond)
 				}
 			}
@@ -184,9 +185,9 @@ func TestNothingIsLostDoubledOrReordered(t *testing.T) {
 	}
 }
 
-func cutAll(s *streams, concerned func(*pair) bool) {
+func cutAll(s *streams, concerned wall.Which) {
 	for _, w := range s.walls {
-		w.cut(concerned)
+		w.Cut(concerned)
 	}
 }
 
@@ -262,7 +263,7 @@ func TestStrangersGetNothingTwice(t *testing.T) {
 	s.start()
 	for range 20 {
 		time.Sleep(5 * time.Millisecond)
-		s.walls[0].cut(publishingOnly)
+		s.walls[0].Cut(wall.Publishing)
 	}
 	s.check()
 	s.send(0, All(), "end")

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+
+	"signalrd/internal/wall"
 )
 
 func newTestReplier(t *testing.T, addr string, timing timing) (*replier, *logs) {
@@ -67,15 +69,15 @@ func TestTooManyReplies(t *testing.T) {
 
 // Stopping waits for Redis only as long as one send does.
 func TestStoppingWithRepliesThatCannotBeSent(t *testing.T) {
-	w := newWall(t, miniredis.RunT(t).Addr())
+	w := wall.New(t, miniredis.RunT(t).Addr())
 	timing := quick
 	timing.send = 500 * time.Millisecond
 	timing.silence = time.Minute
-	r, l := newTestReplier(t, w.listener.Addr().String(), timing)
+	r, l := newTestReplier(t, w.Addr(), timing)
 	if err := r.bus.publish(context.Background(), nil, "the publisher's connection is made"); err != nil {
 		t.Fatal(err)
 	}
-	w.freeze(both)
+	w.Freeze(wall.All)
 	unconfirmed := r.bus.acquire(groupChannel, "g", "g", nil)
 	r.add(reply{channel: "c", payload: []byte("lost")})
 	r.start()
