@@ -21,7 +21,7 @@ import (
 // the bus is open, everything is subscribed again, and what was missed is made up for
 // among the servers that use this package.
 //
-// A Redis that is gone without a word is noticed after 3 to 5 seconds; one that closes
+// A Redis that is gone without a word is noticed after 3 to 4 seconds; one that closes
 // its connections at once.
 //
 // All its methods are safe for concurrent use.
@@ -105,7 +105,7 @@ type timing struct {
 }
 
 var defaultTiming = timing{
-	probe:    2 * time.Second,
+	probe:    time.Second,
 	silence:  3 * time.Second,
 	minPause: 50 * time.Millisecond,
 	maxPause: time.Second,

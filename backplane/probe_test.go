@@ -40,6 +40,16 @@ func TestProbesThatDoNotComeBack(t *testing.T) {
 	}
 }
 
+// A send waits for room while Redis is silent and that has not been noticed. It must not
+// give up before.
+func TestSilenceIsNoticedWhileSendsWait(t *testing.T) {
+	timing := defaultTiming
+	look := timing.probe / 4
+	if noticed := timing.probe + timing.silence + look; noticed > timing.send*9/10 {
+		t.Errorf("silence is noticed after %s at most, and sends give up after %s", noticed, timing.send)
+	}
+}
+
 func TestProbesOneAtATime(t *testing.T) {
 	w := watch{}
 	now := time.Now()
