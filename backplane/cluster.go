@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -21,10 +22,11 @@ type cluster struct {
 	tls   bool
 
 	mu      sync.Mutex
-	nodes   []string // addresses, in turn, seeds among them
-	live    []string // addresses of the nodes that were good when last heard of
-	current string   // the one connected to last
-	good    bool     // it was found good since
+	nodes   []string  // addresses, in turn, seeds among them
+	live    []string  // addresses of the nodes that were good when last heard of
+	current string    // the one connected to last
+	good    bool      // it was found good since
+	chosen  time.Time // when, for as long as it was not found bad
 	masters []clusterMaster
 }
 
@@ -84,7 +86,11 @@ func (c *cluster) dial(ctx context.Context, dial dialer) (net.Conn, error) {
 	return nil, failed
 }
 
-// inTurn is all nodes, beginning with the last one if that was good.
+// answerTime is how long a node has to show that it is good, before others are tried: a
+// server connects to publish and to listen at once.
+const answerTime = time.Second
+
+// inTurn is all nodes, beginning with the last one if that was good, or may still be.
 func (c *cluster) inTurn() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -92,7 +98,7 @@ func (c *cluster) inTurn() []string {
 	if first < 0 {
 		return slices.Clone(c.nodes)
 	}
-	if !c.good {
+	if !c.good && time.Since(c.chosen) > answerTime {
 		first = (first + 1) % len(c.nodes)
 	}
 	return slices.Concat(c.nodes[first:], c.nodes[:first])
@@ -101,17 +107,21 @@ func (c *cluster) inTurn() []string {
 func (c *cluster) chose(addr string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.current, c.good = addr, false
+	c.current, c.good, c.chosen = addr, false, time.Now()
+}
+
+// reject says that the last node is not good.
+func (c *cluster) reject() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.good, c.chosen = false, time.Time{}
 }
 
 // check makes sure that a node is one of most, and learns about the others.
 func (c *cluster) check(ctx context.Context, conn *redis.Conn) error {
-	text, err := conn.ClusterNodes(ctx).Result()
+	view, err := c.look(ctx, conn)
 	if err != nil {
-		return fmt.Errorf("ask a node for the others: %w", err)
-	}
-	view := readNodes(text, c.tls)
-	if err := view.trouble(); err != nil {
+		c.reject()
 		return err
 	}
 	c.mu.Lock()
@@ -125,6 +135,16 @@ func (c *cluster) check(ctx context.Context, conn *redis.Conn) error {
 		}
 	}
 	return nil
+}
+
+// look has a node tell what it sees of the cluster, and fails if it is not good.
+func (c *cluster) look(ctx context.Context, conn *redis.Conn) (clusterView, error) {
+	text, err := conn.ClusterNodes(ctx).Result()
+	if err != nil {
+		return clusterView{}, fmt.Errorf("ask a node for the others: %w", err)
+	}
+	view := readNodes(text, c.tls)
+	return view, view.trouble()
 }
 
 // clusterView is a cluster as one of its nodes sees it.

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -66,6 +67,28 @@ what is this
 	}
 	if err := readNodes("a :7000@17000 myself,master - 0 0 0 connected", false).trouble(); err == nil || !strings.Contains(err.Error(), "not joined a cluster") {
 		t.Errorf("alone: %v", err)
+	}
+}
+
+// All connections go to one node, also those that are made at once, until it is found bad
+// or does not answer.
+func TestNodesInTurn(t *testing.T) {
+	c := &cluster{nodes: []string{"a", "b", "c"}}
+	for _, step := range []struct {
+		what string
+		do   func()
+		want string
+	}{
+		{"at first", func() {}, "a b c"},
+		{"while another connection is made", func() { c.chose("b") }, "b c a"},
+		{"found bad", c.reject, "c a b"},
+		{"no answer", func() { c.chose("c"); c.chosen = time.Now().Add(-2 * answerTime) }, "a b c"},
+		{"good for long", func() { c.chose("c"); c.good, c.chosen = true, time.Time{} }, "c a b"},
+	} {
+		step.do()
+		if got := strings.Join(c.inTurn(), " "); got != step.want {
+			t.Errorf("%s: %s, want %s", step.what, got, step.want)
+		}
 	}
 }
 

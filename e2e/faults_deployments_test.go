@@ -39,6 +39,9 @@ func onCluster(t *testing.T) *streams {
 // restartNode kills the first server's node, which goes to another one meanwhile.
 func restartNode(t *testing.T, s *streams) {
 	node := s.cluster.Nodes[0]
+	if n, err := node.Do("PUBSUB", "NUMSUB", farmChannel).Slice(); err != nil || n[1] != int64(1) {
+		t.Fatalf("the node has subscribers: %v %v, want one server", n, err)
+	}
 	node.Stop()
 	s.awaitLosses(t, 1)
 	time.Sleep(someTime)
