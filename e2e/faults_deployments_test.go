@@ -48,3 +48,24 @@ func restartNode(t *testing.T, s *streams) {
 	node.Start()
 	s.cluster.AwaitOK()
 }
+
+// freezeNode lets the first server's node stand still. The others cut their links to it after
+// half a second, as cluster-node-timeout says (1 s, where Redis's default is 15 s).
+func freezeNode(duration time.Duration) func(*testing.T, *streams) {
+	return func(_ *testing.T, s *streams) {
+		s.cluster.Nodes[0].Freeze()
+		time.Sleep(duration)
+		s.cluster.Nodes[0].Thaw()
+		s.cluster.AwaitOK()
+	}
+}
+
+// neverTwice is the judgement that nothing came twice or out of order. What nodes of a
+// cluster lose between one another, while the servers keep their connections, nobody
+// notices.
+func neverTwice(t *testing.T, _ *streams, r *trial) {
+	t.Helper()
+	if d := r.due; d.delivered == 0 || d.doubled+d.disordered > 0 {
+		t.Errorf("%d messages arrived, %d came twice, %d out of order", d.delivered, d.doubled, d.disordered)
+	}
+}

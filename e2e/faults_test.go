@@ -49,6 +49,8 @@ func faults() []fault {
 		{"links of all servers down for 10 s", overLinks, linkDown(2), exactlyOnce},
 		{"Sentinel: the master killed, its replica takes over", withSentinels, killMaster, exactlyOnce},
 		{"Cluster: one of 3 nodes killed, and started again", onCluster, restartNode, exactlyOnce},
+		{"Cluster: one of 3 nodes stands still for 10 s", onCluster, freezeNode(10 * time.Second), exactlyOnce},
+		{"Cluster: one of 3 nodes stands still for 2 s, the others give it 1 s", onCluster, freezeNode(2 * time.Second), neverTwice},
 		{"one of 3 servers killed", behindWalls(3), killServer, tailLost},
 		{"one of 3 servers killed, its network gone before", behindWalls(3), killServerCutOff, tailLost},
 		{"one of 3 servers ended by SIGTERM", behindWalls(3), drainServer, exactlyOnce},
