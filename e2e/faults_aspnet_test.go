@@ -15,7 +15,7 @@ func TestFaultsWithASPNETCore(t *testing.T) {
 	reference := peers.Reference(t)
 	farm := func(t *testing.T) *streams {
 		s := behindWalls(2)(t)
-		s.before = 4 * time.Second // every 2 s signalrd servers look for servers that they are to wait for
+		s.before = 4 * time.Second // every second signalrd servers count those that they are to wait for
 		url, process := serve(t, "ASP.NET Core", firstStart, func(url string) *exec.Cmd {
 			return exec.Command(reference, "--urls", url, "--redis", s.store.Addr(), "--detailed", "true")
 		})
