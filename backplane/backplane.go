@@ -73,6 +73,19 @@ type Connection interface {
 	Deliver(record []byte)
 }
 
+// Gatherer is a Connection that can wait with writing while more is about to
+// come: all that has arrived from Redis together then leaves together.
+type Gatherer interface {
+	Connection
+
+	// Gather is Deliver, but what it queues need not be written before the next
+	// Deliver or Release.
+	Gather(record []byte)
+
+	// Release has what was gathered written. Like Deliver it waits for nothing.
+	Release()
+}
+
 // Backplane knows the connections of one hub on all servers. All its methods
 // are safe for concurrent use.
 type Backplane interface {

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,6 +49,7 @@ type Bus struct {
 	heard      atomic.Int64                 // when anything came from Redis, in Unix nanoseconds
 	answered   atomic.Int64                 // when Redis last answered what was published
 	publishing atomic.Pointer[redis.Client] // the publishing connection, while there is one
+	gathering  atomic.Pointer[[]*Redis]     // the hubs
 
 	// guarded by mu
 	mu            sync.Mutex
@@ -149,7 +152,8 @@ func newBus(at *Deployment, opts *BusOptions, t timing) *Bus {
 		since:         time.Now(),
 		settled:       make(chan struct{}),
 	}
-	b.spool = newSpool(bound(opts.SpoolBytes, defaultSpoolBytes), bound(opts.SpoolAge, defaultSpoolAge), b.deliver)
+	b.listHubs()
+	b.spool = newSpool(bound(opts.SpoolBytes, defaultSpoolBytes), bound(opts.SpoolAge, defaultSpoolAge), b.deliverNow)
 	b.others = newOthers(b)
 	b.acquire(farmChannel, farmName, farmName, b.others)
 	b.acquire(farmChannel, serverName(b.id), serverName(b.id), b.others)
@@ -170,7 +174,7 @@ func bound[T int | time.Duration](option, otherwise T) T {
 
 // connection returns a client for one connection.
 func (b *Bus) connection(use connectionUse) *redis.Client {
-	return b.deployment.connection(use, b.timing.send/2)
+	return b.deployment.connection(use, b.timing.send/2, nil)
 }
 
 // stayConnected holds the subscribed connection until the bus is closed.
@@ -350,7 +354,14 @@ func (b *Bus) addHub(r *Redis) error {
 		return errors.New("it is there already; servers of one process need a bus each")
 	}
 	b.hubs[r.channels.hub] = r
+	b.listHubs()
 	return nil
+}
+
+// listHubs is called with mu held.
+func (b *Bus) listHubs() {
+	all := slices.Collect(maps.Values(b.hubs))
+	b.gathering.Store(&all)
 }
 
 func (b *Bus) removeHub(r *Redis) {
@@ -358,6 +369,7 @@ func (b *Bus) removeHub(r *Redis) {
 	defer b.mu.Unlock()
 	if b.hubs[r.channels.hub] == r {
 		delete(b.hubs, r.channels.hub)
+		b.listHubs()
 	}
 }
 

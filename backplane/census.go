@@ -112,7 +112,7 @@ func (c *census) answer() error {
 // error says that some nodes did not answer within the given time. What the
 // others say is returned all the same.
 func (d *Deployment) subscribers(ctx context.Context, channels []string, atMost time.Duration) (map[string]int64, error) {
-	client := d.connection(publishing, atMost)
+	client := d.connection(publishing, atMost, nil)
 	defer client.Close()
 	if err := client.Ping(ctx).Err(); err != nil { // learns which nodes there are
 		return nil, explain(err)
@@ -122,7 +122,7 @@ func (d *Deployment) subscribers(ctx context.Context, channels []string, atMost 
 	var counting sync.WaitGroup
 	for i, addr := range nodes {
 		counting.Go(func() {
-			client := d.node(addr).connection(publishing, atMost)
+			client := d.node(addr).connection(publishing, atMost, nil)
 			defer client.Close()
 			var err error
 			if counts[i], err = client.PubSubNumSub(ctx, channels...).Result(); err != nil {

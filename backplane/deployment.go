@@ -156,9 +156,10 @@ const pipelineBuffer = 128 << 10
 // yet confirmed.
 //
 // Nothing is retried: a PUBLISH whose answer got lost would arrive twice.
-// Connecting, and the answer to each command, take at most the given time. The
-// client is the caller's to close.
-func (d *Deployment) connection(use connectionUse, atMost time.Duration) *redis.Client {
+// Connecting, and the answer to each command, take at most the given time. Before
+// anything more is read from the connection beforeRead is called, if there is one.
+// The client is the caller's to close.
+func (d *Deployment) connection(use connectionUse, atMost time.Duration, beforeRead func()) *redis.Client {
 	o := impatient(d.options, atMost)
 	if use == publishing {
 		o.ReadBufferSize, o.WriteBufferSize = pipelineBuffer, pipelineBuffer
@@ -169,10 +170,26 @@ func (d *Deployment) connection(use connectionUse, atMost time.Duration) *redis.
 		if used.Swap(true) {
 			return nil, errConnectionLost
 		}
-		return dial(ctx, network, addr)
+		conn, err := dial(ctx, network, addr)
+		if err != nil || beforeRead == nil {
+			return conn, err
+		}
+		return attentive{conn, beforeRead}, nil
 	}
 	o.OnConnect = d.onConnect
 	return redis.NewClient(&o)
+}
+
+// attentive is a connection that says when what has been read from it is used up:
+// go-redis reads all that there is at once, and again only after that.
+type attentive struct {
+	net.Conn
+	beforeRead func()
+}
+
+func (a attentive) Read(p []byte) (int, error) {
+	a.beforeRead()
+	return a.Conn.Read(p)
 }
 
 // impatient are the options of a client with one connection that retries nothing

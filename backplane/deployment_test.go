@@ -47,7 +47,7 @@ func TestAConnectionIsMadeOnce(t *testing.T) {
 	ctx := context.Background()
 	at := singleAt(t, redis.Addr())
 	for _, use := range []connectionUse{listening, publishing} {
-		client := at.connection(use, time.Second)
+		client := at.connection(use, time.Second, nil)
 		defer client.Close()
 		if err := client.Ping(ctx).Err(); err != nil {
 			t.Fatal(err)
@@ -56,7 +56,7 @@ func TestAConnectionIsMadeOnce(t *testing.T) {
 		if err := client.Ping(ctx).Err(); err == nil {
 			t.Error("a Redis that is stopped answers")
 		}
-		early := at.connection(use, time.Second)
+		early := at.connection(use, time.Second, nil)
 		defer early.Close()
 		if err := early.Ping(ctx).Err(); err == nil || errors.Is(err, errConnectionLost) {
 			t.Errorf("the first reason: %v", err)

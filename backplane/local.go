@@ -162,14 +162,22 @@ func (l *Local) needed(to Target) protocolSet {
 
 // delivery counts what became of one message.
 type delivery struct {
-	receivers int // records queued
-	strangers int // connections whose protocol the message was not encoded in
+	gathering *gathering // nil: writing begins at once
+	receivers int        // records queued
+	strangers int        // connections whose protocol the message was not encoded in
 }
 
 // deliver queues an encoded message for every connection the target means.
-func (l *Local) deliver(to Target, message records) (d delivery) {
+func (l *Local) deliver(to Target, message records) delivery {
+	return l.gather(to, message, nil)
+}
+
+// gather is deliver to connections that wait with writing until g is released, if
+// they can. One goroutine at a time may use g, and one g a Local.
+func (l *Local) gather(to Target, message records, g *gathering) delivery {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
+	d := delivery{gathering: g}
 	switch to.kind {
 	case toAll:
 		d.add(l.registry.all, message, l.registry.resolve(to.except))
@@ -209,6 +217,11 @@ func (d *delivery) addOne(m *member, message records) {
 		d.strangers++
 		return
 	}
-	m.connection.Deliver(record)
 	d.receivers++
+	if d.gathering == nil || m.gatherer == nil {
+		m.connection.Deliver(record)
+		return
+	}
+	m.gatherer.Gather(record)
+	d.gathering.add(m)
 }

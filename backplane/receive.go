@@ -54,11 +54,32 @@ func (b *Bus) isNew(channel string, payload []byte, order uint64) bool {
 	return true
 }
 
-// deliver delivers an invocation to this server's connections.
+// deliver delivers an invocation to this server's connections. The next release has
+// them write it.
 func (b *Bus) deliver(channel string, payload []byte) {
 	if s, kind, _ := b.find(channel); s != nil && kind.numbered() {
 		s.receiver.receive(kind, s.name, payload)
 	}
+}
+
+// deliverNow delivers an invocation, and has it written.
+func (b *Bus) deliverNow(channel string, payload []byte) {
+	b.deliver(channel, payload)
+	b.release()
+}
+
+// release has everything written that was delivered: nothing else is there to be
+// delivered just now.
+func (b *Bus) release() {
+	for _, hub := range *b.gathering.Load() {
+		hub.release()
+	}
+}
+
+func (r *Redis) release() {
+	r.receiving.Lock()
+	defer r.receiving.Unlock()
+	r.gathering.release()
 }
 
 // deliverAgain delivers what did not come, or may not have come, as it was published.
@@ -69,8 +90,9 @@ func (b *Bus) deliverAgain(entries []numbered) {
 	}
 }
 
-// receiveInvocation delivers to this server's connections. Exclusions count on
-// the channels for all and for groups only (protocol §11.2).
+// receiveInvocation delivers to this server's connections, which begin to write with
+// the next release. Exclusions count on the channels for all and for groups only
+// (protocol §11.2).
 func (r *Redis) receiveInvocation(to Target, payload []byte) error {
 	r.receiving.Lock()
 	defer r.receiving.Unlock()
@@ -83,7 +105,7 @@ func (r *Redis) receiveInvocation(to Target, payload []byte) error {
 	case to.kind == toAll || to.kind == toGroups:
 		to.except = r.received.excluded
 	}
-	r.logStrangers(r.local.deliver(to, r.records).strangers)
+	r.logStrangers(r.local.gather(to, r.records, &r.gathering).strangers)
 	return nil
 }
 

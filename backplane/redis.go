@@ -28,10 +28,11 @@ type Redis struct {
 	replies  *replier
 	stock    stockConnections
 
-	// guarded by receiving: the invocation at hand
+	// guarded by receiving: the invocation at hand, and whom the last ones went to
 	receiving sync.Mutex
 	received  envelope
 	records   records
+	gathering gathering
 
 	// guarded by mu: the registry and the subscriptions change together
 	mu       sync.Mutex
@@ -91,6 +92,7 @@ func (r *Redis) Close() error {
 	}
 	r.bus.dropAll(r)
 	r.bus.removeHub(r)
+	r.release()
 	r.replies.stop()
 	r.stock.stop()
 	return nil

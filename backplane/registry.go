@@ -17,8 +17,11 @@ type registry struct {
 type member struct {
 	// set once
 	connection Connection
+	gatherer   Gatherer // the connection, if it is one
 	id, user   string
 	speaks     int // index of its protocol
+
+	gathered bool // it stands in a gathering, whose owner guards this
 
 	inAll    int
 	inUser   int
@@ -37,6 +40,7 @@ func newRegistry(protocols int) registry {
 // add reports false if the id is taken.
 func (r *registry) add(c Connection, speaks int) bool {
 	m := &member{connection: c, id: c.ID(), user: c.UserID(), speaks: speaks}
+	m.gatherer, _ = c.(Gatherer)
 	if r.byID[m.id] != nil {
 		return false
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-kit/log/level"
 
+	"signalrd/backplane"
 	"signalrd/hubs/auth"
 	"signalrd/hubs/protocol"
 	"signalrd/hubs/transport"
@@ -72,6 +73,8 @@ type ending struct {
 	errorText      string // of the Close message
 	allowReconnect bool   // of the Close message
 }
+
+var _ backplane.Gatherer = (*connection)(nil)
 
 // farewell is what an ending still sends.
 type farewell uint8
@@ -297,8 +300,22 @@ func (c *connection) Protocol() protocol.Protocol { return c.protocol }
 // them unread is dropped: nobody waits for it.
 func (c *connection) Deliver(record []byte) {
 	if err := c.out.put(record); err != nil {
-		c.server.stats.slowClients.Add(1)
-		level.Warn(c.server.logger).Log("msg", "connection dropped", "connection", c.ID(), "err", err)
-		c.end(ending{cause: err, farewell: nothing})
+		c.tooSlow(err)
 	}
+}
+
+// Gather is Deliver of which the writing begins with Release.
+func (c *connection) Gather(record []byte) {
+	if err := c.out.gather(record); err != nil {
+		c.tooSlow(err)
+	}
+}
+
+// Release has what was gathered written.
+func (c *connection) Release() { c.out.release() }
+
+func (c *connection) tooSlow(err error) {
+	c.server.stats.slowClients.Add(1)
+	level.Warn(c.server.logger).Log("msg", "connection dropped", "connection", c.ID(), "err", err)
+	c.end(ending{cause: err, farewell: nothing})
 }

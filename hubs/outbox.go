@@ -66,6 +66,26 @@ func (o *outbox) discard() {
 func (o *outbox) put(record []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	err := o.add(record)
+	o.wake()
+	return err
+}
+
+// gather is put that does not begin to write.
+func (o *outbox) gather(record []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.add(record)
+}
+
+// release begins to write what was gathered.
+func (o *outbox) release() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.wake()
+}
+
+func (o *outbox) add(record []byte) error {
 	if o.sealed {
 		return nil
 	}
@@ -74,7 +94,8 @@ func (o *outbox) put(record []byte) error {
 		o.changed.Broadcast()
 		return errSlowClient
 	}
-	o.append(record)
+	o.queue = append(o.queue, record)
+	o.bytes += len(record)
 	return nil
 }
 
@@ -103,6 +124,8 @@ func (o *outbox) seal(last []byte) {
 		o.wake()
 	case last != nil:
 		o.append(last)
+	default:
+		o.wake() // what was gathered goes out, too
 	}
 }
 

@@ -127,3 +127,40 @@ func TestOutboxMessageSize(t *testing.T) {
 		t.Errorf("messages of %d bytes, want %d", sizes, want)
 	}
 }
+
+// What is gathered is written with the next record that is not, when it is
+// released, or at the latest with the end.
+func TestOutboxHoldsBack(t *testing.T) {
+	for name, test := range map[string]struct {
+		then func(*outbox)
+		want string
+	}{
+		"release": {(*outbox).release, "a b "},
+		"put":     {func(o *outbox) { o.put([]byte("c ")) }, "a b c "},
+		"end":     {func(o *outbox) { o.seal([]byte("last")) }, "a b last"},
+		"flush":   {func(o *outbox) { o.seal(nil) }, "a b "},
+	} {
+		var running sync.WaitGroup
+		var got []string
+		var box outbox
+		box.init(1<<20, func(f func()) { running.Go(f) }, func(records []byte) error {
+			got = append(got, string(records))
+			return nil
+		}, func(err error) { t.Error(err) })
+		box.open()
+		for _, record := range []string{"a ", "b "} {
+			if err := box.gather([]byte(record)); err != nil {
+				t.Error(err)
+			}
+		}
+		running.Wait()
+		if len(got) > 0 {
+			t.Errorf("%s: %q were written at once", name, got)
+		}
+		test.then(&box)
+		running.Wait()
+		if len(got) != 1 || got[0] != test.want {
+			t.Errorf("%s: %q were written, want %q", name, got, test.want)
+		}
+	}
+}

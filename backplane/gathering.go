@@ -1,0 +1,22 @@
+package backplane
+
+// gathering is the connections that have something queued and wait with writing.
+// The zero value is empty.
+type gathering struct{ members []*member }
+
+func (g *gathering) add(m *member) {
+	if !m.gathered {
+		m.gathered = true
+		g.members = append(g.members, m)
+	}
+}
+
+// release has all of them write.
+func (g *gathering) release() {
+	for _, m := range g.members {
+		m.gathered = false
+		m.gatherer.Release()
+	}
+	clear(g.members) // so that none is kept when it has left
+	g.members = g.members[:0]
+}
