@@ -151,8 +151,10 @@ func (f *farm) results(t *testing.T) {
 		for j, m := range w.such(func(m *member) bool { return m.client != "go" }) {
 			asker := pick(w.at(from), i+j)
 			question := fmt.Sprintf("%s asks", asker)
-			m.due(asker.name, "", receipt("Ask", question))
-			m.due(asker.name, "", receipt("Ask", "fail"))
+			// Who waits for an answer lets the next invocation run beside it (protocol
+			// §8.7): either question may come first.
+			m.due(asker.name+" (asking)", "", receipt("Ask", question))
+			m.due(asker.name+" (to fail)", "", receipt("Ask", "fail"))
 			outcomes := asker.invoke(invoking("AskConnection", m.id, question), invoking("AskConnection", m.id, "fail"), invoking("AskConnection", "nobody", "fail"))
 			waiting = append(waiting, func() {
 				expect(t, asker, outcomes, fmt.Sprintf("answer: %s by %s", question, m), noIdea[m.client], fmt.Sprintf(doesNotExist, "nobody"))

@@ -253,7 +253,9 @@ func (inv *invocation) call(ctx context.Context) (any, error) {
 }
 
 // complete answers an invocation, if the client wants an answer. It fails on a
-// result that cannot be encoded.
+// result that cannot be encoded. While much waits for the client it waits, and with
+// it the client's next invocations: who asks faster than it listens is slowed down, not
+// dropped.
 func (c *connection) complete(answer *protocol.Message) (err error) {
 	defer c.recoverInto(&err, "encoding a result")
 	if answer.InvocationID == "" {
@@ -263,6 +265,7 @@ func (c *connection) complete(answer *protocol.Message) (err error) {
 	if err != nil {
 		return fmt.Errorf("encode the result: %w", err)
 	}
-	c.Deliver(record)
+	// No room comes when the connection ends: then nobody wants the answer.
+	_ = c.out.putInRoom(c.ctx, record, c.server.options.QueueBytes/2)
 	return nil
 }

@@ -256,3 +256,31 @@ func TestQuestionsWithoutAnswers(t *testing.T) {
 	c.invoke("1", "Echo", "still here")
 	c.expect(t, result(`"still here"`))
 }
+
+// A client that asks faster than it reads the answers is slowed down, and has
+// them all in the end.
+func TestAnswersThatAreNotRead(t *testing.T) {
+	const calls, size = 200, 20_000
+	s := newTestServer(t, newEventLog().hub, &Options{QueueBytes: 100_000, MaximumReceiveMessageSize: 64 << 10})
+	c := newMemory("").connect(t, s)
+	c.change(func() { c.stalled = true })
+	text := strings.Repeat("x", size)
+	for i := range calls {
+		c.invoke(fmt.Sprint(i), "Echo", text)
+	}
+	for i := range calls { // what fails to bind is answered by the reader itself
+		c.invoke(fmt.Sprint(i), "Nothing")
+	}
+	time.Sleep(50 * time.Millisecond) // as much is answered as may be
+	c.change(func() { c.stalled = false })
+	c.wait(t, "all answers", func() bool { return len(c.out) >= 2*calls || c.lost })
+	got := c.take()
+	if len(got) != 2*calls {
+		t.Fatalf("the client has been dropped after %d records", len(got))
+	}
+	for i, record := range got {
+		if want := fmt.Sprintf(`"invocationId":"%d"`, i%calls); !strings.Contains(record, want) {
+			t.Fatalf("answer %d is %.100s", i, record)
+		}
+	}
+}

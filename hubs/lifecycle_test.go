@@ -465,6 +465,9 @@ func TestShutdownRefusesOnAllPaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer socket.CloseNow()
+	for s.Stats().Connections == 0 { // the client has its answer before the hub has the connection
+		time.Sleep(time.Millisecond)
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
