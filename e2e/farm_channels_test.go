@@ -11,6 +11,9 @@ import (
 
 const notifyChannel = "notify.users"
 
+// What signalrd servers tell one another goes over these.
+const farmChannel, serverChannel = "signalrd:farm", "signalrd:server:"
+
 // channels is what should be subscribed to on Redis, and by how many servers
 // (protocol §11.1, §11.4). Channels of a server's own count as one.
 func (f *farm) channels() map[string]int64 {
@@ -18,6 +21,10 @@ func (f *farm) channels() map[string]int64 {
 	for _, s := range f.servers {
 		if s.notify && !s.gone {
 			count[notifyChannel]++
+		}
+		if !s.aspnet && !s.gone {
+			count[s.prefix+farmChannel]++
+			count[s.prefix+serverChannel]++
 		}
 	}
 	for _, w := range f.worlds {
@@ -74,6 +81,9 @@ func (f *farm) subscribed(t *testing.T) map[string]int64 {
 			if before, _, found := strings.Cut(name, own+":"); found {
 				name = before + own
 			}
+		}
+		if before, _, found := strings.Cut(name, serverChannel); found {
+			name = before + serverChannel
 		}
 		count[name] += n
 	}

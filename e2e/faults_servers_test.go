@@ -92,8 +92,8 @@ func (s *streams) sendAgain(t *testing.T, from, to *streamServer) {
 	}
 }
 
-// channels is what should be subscribed to on Redis, put as farm's channels, with
-// connections and the servers' own channels as one, too.
+// channels is what should be subscribed to on Redis, put as those of a farm, with all
+// connections as one.
 func (s *streams) channels() map[string]int64 {
 	count := make(map[string]int64)
 	for _, server := range s.servers {
@@ -122,18 +122,14 @@ func (s *streams) channels() map[string]int64 {
 	return count
 }
 
-const farmChannel, serverChannel = "signalrd:farm", "signalrd:server:"
-
 // subscribed is what is subscribed to on Redis, put as channels does.
 func (s *streams) subscribed(t *testing.T) map[string]int64 {
 	t.Helper()
 	f := farm{redis: s.admin}
 	count := make(map[string]int64)
 	for name, n := range f.subscribed(t) {
-		for _, own := range []string{referenceHub + ":connection:", serverChannel} {
-			if strings.HasPrefix(name, own) {
-				name = own
-			}
+		if connections := referenceHub + ":connection:"; strings.HasPrefix(name, connections) {
+			name = connections
 		}
 		count[name] += n
 	}
