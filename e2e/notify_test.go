@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,4 +118,22 @@ func TestRedisRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	late.expect(t, received("System", "for you"))
+}
+
+// A server that leaves notifications to others is whole without them.
+func TestNoNotify(t *testing.T) {
+	store := peers.Redis(t)
+	s := startServer(t, "--redis=redis://"+store.Addr(), "--no-notify")
+	channels, err := publisher(t, store).PubSubNumSub(t.Context(), "notify.users", "ChatHub:all").Result()
+	if err != nil || channels["notify.users"] != 0 || channels["ChatHub:all"] != 1 {
+		t.Errorf("subscribers %v (%v)", channels, err)
+	}
+	for _, line := range s.lines() {
+		if strings.Contains(line, "notify.users") {
+			t.Errorf("it says how to publish: %s", line)
+		}
+	}
+	c := connect(t, s.url, "Ale")
+	c.invoke(t, "SendMessage", "hi")
+	c.expect(t, received("Ale", "hi"))
 }

@@ -25,7 +25,7 @@ func announce(out io.Writer, c *config, addr net.Addr, users *signIn, f *farm) {
 	}
 	line("pages from", "%s", strings.Join(c.Origins, ", "))
 	line("users", "%s", users.about)
-	if f.address == "" {
+	if f.subscriber == nil {
 		return
 	}
 	line("publish", `%s publish %s '{"user":"Ale","message":"Your report is ready!"}'`, c.redisCLI(f.address), c.NotifyChannel)

@@ -30,6 +30,7 @@ type config struct {
 	MaxMessage          int      `default:"32768" placeholder:"BYTES" help:"Largest message taken from a client (default: ${default})."`
 	QueueBytes          int      `default:"1048576" placeholder:"BYTES" help:"A client for which more than this waits to be sent is dropped (default: ${default})."`
 
+	Notify               bool   `default:"true" negatable:"" help:"Take notifications from workers. Where an ASP.NET Core server of the farm takes them for all, say --no-notify (default: on)."`
 	NotifyChannel        string `default:"notify.users" placeholder:"CHANNEL" help:"Redis channel of notifications (default: ${default})."`
 	NotifyMaxBytes       int    `default:"1048576" placeholder:"BYTES" help:"Largest notification taken (default: ${default})."`
 	NotifyRequireMessage bool   `help:"Refuse notifications without a message instead of sending \"Unknown\" (default: off)."`
@@ -115,10 +116,13 @@ func (c *config) wrongLimits(say say) {
 			say("--%s=%d: at least %s", limit.flag, limit.value, limit.least)
 		}
 	}
+	if c.SpoolBytes < 0 {
+		say("--spool-bytes=%d: a number of bytes, or 0 for none", c.SpoolBytes)
+	}
 	for _, time := range []struct {
 		flag string
 		time time.Duration
-	}{{"handshake-timeout", c.HandshakeTimeout}, {"keep-alive", c.KeepAlive}, {"client-timeout", c.ClientTimeout}, {"shutdown-timeout", c.ShutdownTimeout}} {
+	}{{"handshake-timeout", c.HandshakeTimeout}, {"keep-alive", c.KeepAlive}, {"client-timeout", c.ClientTimeout}, {"shutdown-timeout", c.ShutdownTimeout}, {"spool-age", c.SpoolAge}} {
 		if time.time <= 0 {
 			say("--%s=%s: a time above zero, such as 15s", time.flag, time.time)
 		}

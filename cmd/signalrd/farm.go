@@ -48,14 +48,16 @@ func joinFarm(ctx context.Context, c *config, logger log.Logger) (*farm, error) 
 		}
 	}
 	if c.Backplane == "redis" {
-		f.bus = backplane.NewBus(at, &backplane.BusOptions{Prefix: c.RedisPrefix, Logger: log.With(logger, "part", "backplane")})
+		f.bus = backplane.NewBus(at, c.busOptions(log.With(logger, "part", "backplane")))
 		shared, err := backplane.NewRedis(f.bus, c.HubName, local)
 		if err != nil {
 			return nil, errors.Join(err, f.leave())
 		}
 		f.backplane = shared
 	}
-	f.subscribe(at, local, c, logger)
+	if c.Notify {
+		f.subscribe(at, local, c, logger)
+	}
 	f.awaitRedis(ctx, logger)
 	return f, nil
 }
@@ -81,9 +83,13 @@ func (f *farm) awaitRedis(ctx context.Context, logger log.Logger) {
 	if f.bus != nil {
 		f.bus.Wait(ctx)
 	}
-	select {
-	case <-f.subscriber.Ready():
-	case <-ctx.Done():
+	if f.subscriber != nil {
+		select {
+		case <-f.subscriber.Ready():
+		case <-ctx.Done():
+		}
+	}
+	if ctx.Err() != nil {
 		level.Warn(logger).Log("msg", "serving without Redis until it answers", "redis", f.address)
 	}
 }

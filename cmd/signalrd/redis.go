@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
+	"github.com/go-kit/log"
 	"github.com/redis/go-redis/v9"
 
 	"signalrd/backplane"
@@ -28,9 +30,21 @@ type redisConfig struct {
 
 	RedisCA         string `name:"redis-ca" placeholder:"FILE" help:"PEM file with the authorities that Redis's certificate may be of (default: the system's)."`
 	RedisCert       string `placeholder:"FILE" help:"PEM file with this server's certificate for Redis (default: none)."`
-	RedisKey        string `placeholder:"FILE" help:"PEM file with the key of --redis-cert."`
+	RedisKey        string `placeholder:"FILE" help:"PEM file with the key of --redis-cert (default: none)."`
 	RedisServerName string `placeholder:"NAME" help:"Name that Redis's certificates are for (default: the host of each)."`
 	RedisClientName string `default:"signalrd" placeholder:"NAME" help:"Name that Redis's CLIENT LIST shows (default: ${default})."`
+
+	SpoolBytes int           `default:"16777216" placeholder:"BYTES" help:"While Redis is away, up to so much waits for other servers, and then the oldest goes; 0: nothing waits (default: ${default})."`
+	SpoolAge   time.Duration `default:"2m" help:"And nothing waits for longer than this (default: ${default})."`
+}
+
+// busOptions are what the flags say of the backplane.
+func (c *redisConfig) busOptions(logger log.Logger) *backplane.BusOptions {
+	options := &backplane.BusOptions{Prefix: c.RedisPrefix, SpoolBytes: c.SpoolBytes, SpoolAge: c.SpoolAge, Logger: logger}
+	if c.SpoolBytes == 0 {
+		options.SpoolBytes = -1 // nothing, where 0 is the default
+	}
+	return options
 }
 
 // deployment is the Redis that the flags name; nil if there is to be none. Its

@@ -93,7 +93,7 @@ func (l *logs) awaitBack(t *testing.T) {
 // join has a server join the farm with these flags about Redis.
 func join(t *testing.T, r redisConfig) (*farm, *logs) {
 	t.Helper()
-	c := &config{Backplane: "redis", HubName: "ChatHub", NotifyChannel: "notify.users", redisConfig: r}
+	c := &config{Backplane: "redis", HubName: "ChatHub", Notify: true, NotifyChannel: "notify.users", redisConfig: r}
 	if c.RedisClientName == "" {
 		c.RedisClientName = "signalrd"
 	}
