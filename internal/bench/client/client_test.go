@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -95,6 +96,13 @@ func (w *witness) Closed(c *client.Conn, err error) {
 	w.changed.Broadcast()
 }
 
+// of is what a connection was told.
+func (w *witness) of(index int) []wire.Mark {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.marks[index])
+}
+
 // await blocks until done.
 func (w *witness) await(t *testing.T, done func() bool) {
 	t.Helper()
@@ -182,7 +190,7 @@ func TestEchoAndBroadcast(t *testing.T) {
 			}
 			for i := range clients {
 				w.await(t, func() bool { return len(w.marks[i]) == 1+messages })
-				for n, m := range w.marks[i][1:] {
+				for n, m := range w.of(i)[1:] {
 					if m != burst[n] {
 						t.Fatalf("connection %d: %+v, want %+v", i, m, burst[n])
 					}
