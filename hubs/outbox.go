@@ -94,9 +94,13 @@ func (o *outbox) add(record []byte) error {
 		o.changed.Broadcast()
 		return errSlowClient
 	}
+	o.push(record)
+	return nil
+}
+
+func (o *outbox) push(record []byte) {
 	o.queue = append(o.queue, record)
 	o.bytes += len(record)
-	return nil
 }
 
 // putIfIdle appends a record that does not count unless others are being
@@ -168,8 +172,7 @@ func (o *outbox) drain() {
 }
 
 func (o *outbox) append(record []byte) {
-	o.queue = append(o.queue, record)
-	o.bytes += len(record)
+	o.push(record)
 	o.wake()
 }
 

@@ -42,7 +42,7 @@ func (h *hub) Known(name string) error {
 // serve offers the hub at /hub of the URL that it returns.
 func serve(t *testing.T, start func(http.Handler) *httptest.Server) *url.URL {
 	t.Helper()
-	server, err := hubs.NewServer(func() hubs.Interface { return new(hub) }, nil)
+	server, err := hubs.New[hub](nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func (h *hub) SendGroup(group, text string) error {
 // serve offers the hub of a farm.
 func serve(t *testing.T, shared backplane.Backplane) *url.URL {
 	t.Helper()
-	server, err := hubs.NewServer(func() hubs.Interface { return new(hub) }, &hubs.Options{Backplane: shared})
+	server, err := hubs.New[hub](&hubs.Options{Backplane: shared})
 	if err != nil {
 		t.Fatal(err)
 	}
