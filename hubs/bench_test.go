@@ -19,13 +19,14 @@ func BenchmarkDispatch(b *testing.B) {
 	defer s.Shutdown(b.Context())
 	c := newConnection(s, newMemory(""), false)
 	c.protocol = protocol.JSON
+	message := new(protocol.Message)
 	record := []byte(`{"arguments":["` + strings.Repeat("x", 64) + `"],"invocationId":"17","target":"Echo","type":1}`)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := c.protocol.Parse(record, &c.message); err != nil {
+		if err := c.protocol.Parse(record, message); err != nil {
 			b.Fatal(err)
 		}
-		inv, refusal := c.bind(&c.message)
+		inv, refusal := c.bind(message)
 		if refusal != "" {
 			b.Fatal(refusal)
 		}

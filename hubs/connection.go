@@ -40,9 +40,8 @@ type connection struct {
 	streams streams
 
 	// owned by the reader
-	in      []byte // received and not yet consumed
-	ahead   *ahead // a Receive that runs beside the reader
-	message protocol.Message
+	in    []byte // received and not yet consumed
+	ahead *ahead // a Receive that runs beside the reader
 
 	// what the heartbeat looks at
 	began    time.Time
@@ -108,7 +107,10 @@ func newConnection(s *Server, t transport.Conn, expires bool) *connection {
 	c.user = auth.UserOf(c.request.Context())
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.slots = make(chan struct{}, s.options.MaximumParallelInvocations)
-	c.out.init(s.options.QueueBytes, s.spawn, t.Send, c.writeFailed)
+	c.out.init(s.options.QueueBytes, c)
+	if prompt, ok := t.(transport.Prompt); ok {
+		c.out.sendPromptly(prompt, &s.flushers)
+	}
 	return c
 }
 
@@ -186,25 +188,27 @@ func (c *connection) partial() []byte {
 // when this goroutine reads no longer.
 func (c *connection) consume() bool {
 	c.silence.pause()
+	message := messages.Get().(*protocol.Message)
+	defer release(message)
 	for len(c.in) > 0 && c.ctx.Err() == nil && c.awaitWelcome() {
 		record, n, err := c.protocol.Next(c.in, c.server.options.MaximumReceiveMessageSize)
 		if n == 0 && err == nil {
 			break
 		}
 		if err == nil {
-			err = c.protocol.Parse(record, &c.message)
+			err = c.protocol.Parse(record, message)
 		}
 		if err != nil {
 			c.end(c.broken(err))
 			break
 		}
 		c.in = c.in[n:]
-		if !c.dispatch(&c.message) {
+		if !c.dispatch(message) {
 			return false
 		}
 	}
 	if len(c.in) == 0 {
-		c.in, c.message = nil, protocol.Message{} // an idle connection holds no buffer
+		c.in = nil // an idle connection holds no buffer
 	}
 	c.silence.resume(time.Since(c.began))
 	return true
@@ -276,6 +280,10 @@ func (c *connection) close(status transport.CloseStatus) {
 	}
 	c.server.remove(c)
 }
+
+// send and spawn make the connection the outlet of its outbox.
+func (c *connection) send(records []byte) error { return c.transport.Send(records) }
+func (c *connection) spawn(write func())        { c.server.spawn(write) }
 
 // writeFailed ends the connection: its client cannot be reached any more.
 func (c *connection) writeFailed(err error) {

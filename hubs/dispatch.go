@@ -1,11 +1,13 @@
 package hubs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 
 	"github.com/go-kit/log/level"
 
@@ -62,6 +64,7 @@ func (c *connection) dispatch(m *protocol.Message) bool {
 // invocation is one whose method and arguments are known.
 type invocation struct {
 	id      string // empty: nobody waits for an answer
+	more    bool   // the client has sent more, which follows at once
 	method  *method
 	in      []reflect.Value // with room for the hub, and for the context if it takes one
 	uploads []*upload
@@ -73,9 +76,10 @@ type invocation struct {
 func (c *connection) invoke(m *protocol.Message) bool {
 	inv, refused := c.bind(m)
 	if refused != "" {
-		c.complete(failed(m.InvocationID, refused))
+		c.complete(failed(m.InvocationID, refused), false)
 		return true
 	}
+	inv.more = len(c.in) > 0
 	if inv.method.concurrent() {
 		c.beginStreams(inv, m.StreamIDs)
 		return true
@@ -148,7 +152,7 @@ func (c *connection) run(running *call, inv invocation) {
 	returned := false
 	defer func() {
 		if !returned { // the method has called runtime.Goexit
-			c.complete(failed(inv.id, fmt.Sprintf(invocationFails, inv.method.name)))
+			c.complete(failed(inv.id, fmt.Sprintf(invocationFails, inv.method.name)), false)
 		}
 	}()
 	value, err := c.callHub(c.ctx, running, inv)
@@ -157,11 +161,27 @@ func (c *connection) run(running *call, inv invocation) {
 		err = uploadFailure(inv.uploads)
 	}
 	if err == nil {
-		err = c.complete(&protocol.Message{Type: protocol.Completion, InvocationID: inv.id, HasResult: true, Value: value})
+		err = c.answer(inv, value)
 	}
 	if err != nil {
-		c.complete(failed(inv.id, c.failure(invocationFails, inv.method.name, err)))
+		c.complete(failed(inv.id, c.failure(invocationFails, inv.method.name, err)), inv.more)
 	}
+}
+
+// answer sends the completion with the result of an invocation.
+func (c *connection) answer(inv invocation, value any) error {
+	m := messages.Get().(*protocol.Message)
+	defer release(m)
+	m.Type, m.InvocationID, m.HasResult, m.Value = protocol.Completion, inv.id, true, value
+	return c.complete(m, inv.more)
+}
+
+// messages are empty ones, to be parsed into or encoded.
+var messages = sync.Pool{New: func() any { return new(protocol.Message) }}
+
+func release(m *protocol.Message) {
+	*m = protocol.Message{}
+	messages.Put(m)
 }
 
 func failed(invocationID, why string) *protocol.Message {
@@ -194,9 +214,14 @@ func (c *connection) callHub(ctx context.Context, running *call, inv invocation)
 	defer c.recoverInto(&err, inv.method.name)
 	hub := running.hub()
 	inv.in[0] = reflect.ValueOf(hub)
-	if len(c.server.options.Filters) == 0 {
+	if !c.server.filtersCalls {
 		return inv.call(ctx)
 	}
+	return c.callThrough(ctx, hub, inv)
+}
+
+// callThrough calls the filters around a hub method.
+func (c *connection) callThrough(ctx context.Context, hub Interface, inv invocation) (any, error) {
 	seen := &Invocation{Hub: hub, Method: inv.method.name, Arguments: make([]any, len(inv.method.takes))}
 	for i := range seen.Arguments {
 		seen.Arguments[i] = inv.in[inv.method.first+i].Interface()
@@ -253,19 +278,25 @@ func (inv *invocation) call(ctx context.Context) (any, error) {
 }
 
 // complete answers an invocation, if the client wants an answer. It fails on a
-// result that cannot be encoded. While much waits for the client it waits, and with
-// it the client's next invocations: who asks faster than it listens is slowed down, not
-// dropped.
-func (c *connection) complete(answer *protocol.Message) (err error) {
+// result that cannot be encoded. Unless more of the client's invocations follow at
+// once, whose answers may go out together with this one, it is sent right here. While much waits for
+// the client complete waits, and with it the client's next invocations: who asks
+// faster than it listens is slowed down, not dropped.
+func (c *connection) complete(answer *protocol.Message, more bool) (err error) {
 	defer c.recoverInto(&err, "encoding a result")
 	if answer.InvocationID == "" {
 		return nil
 	}
-	record, err := c.protocol.Append(nil, answer)
+	buffer := buffers.Get().(*[messageBytes]byte)
+	defer buffers.Put(buffer)
+	record, err := c.protocol.Append(buffer[:0], answer)
 	if err != nil {
 		return fmt.Errorf("encode the result: %w", err)
 	}
+	if !more && c.out.offer(record) {
+		return nil
+	}
 	// No room comes when the connection ends: then nobody wants the answer.
-	_ = c.out.putInRoom(c.ctx, record, c.server.options.QueueBytes/2)
+	_ = c.out.putInRoom(c.ctx, bytes.Clone(record), c.server.options.QueueBytes/2)
 	return nil
 }

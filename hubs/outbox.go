@@ -18,16 +18,23 @@ var errSealed = errors.New("the connection is ending")
 
 // outbox is what waits to be written to one client. Anybody may put records
 // in and never waits; one writer at a time, running only while there is
-// something to write, takes all that has gathered and sends it together.
+// something to write, takes all that has gathered and sends it together. That
+// is one of the server's flushers, or whoever has an answer to send at once, for
+// as long as the client takes what it is sent; else, and over transports that
+// cannot tell, a goroutine that waits for the client.
 type outbox struct {
-	send  func(records []byte) error
-	spawn func(func()) // starts the writer
-	fail  func(error)  // is told, once, that a send failed
-	limit int          // bytes
+	// set once
+	outlet   outlet
+	prompt   transport.Prompt // nil: every writer may have to wait
+	flushers *flushers
+	limit    int // bytes
+
+	next *outbox // in the flushers' list, which guards it
 
 	mu      sync.Mutex
 	queue   [][]byte
 	spare   [][]byte  // the writer's emptied queue, for reuse
+	one     [1][]byte // the memory of a queue that nothing but this is in
 	control [][]byte  // goes out ahead of the queue; used with a replay only
 	last    []byte    // goes out behind the queue; used with a replay only
 	replay  *replay   // nil: what is sent is forgotten
@@ -38,11 +45,24 @@ type outbox struct {
 	changed sync.Cond // something has been written, or no more will be put in
 }
 
-func (o *outbox) init(limit int, spawn func(func()), send func([]byte) error, fail func(error)) {
-	o.limit, o.spawn, o.send, o.fail = limit, spawn, send, fail
+// outlet is where a box sends to.
+type outlet interface {
+	// send sends records as one message, and waits for the client.
+	send(records []byte) error
+	// spawn starts a writer.
+	spawn(write func())
+	// writeFailed is told, once, that sending has failed.
+	writeFailed(err error)
+}
+
+func (o *outbox) init(limit int, to outlet) {
+	o.limit, o.outlet = limit, to
 	o.changed.L = &o.mu
 	o.held = true
 }
+
+// sendPromptly has the box sent without waiting, where that is possible.
+func (o *outbox) sendPromptly(to transport.Prompt, by *flushers) { o.prompt, o.flushers = to, by }
 
 // open starts the writing that init holds back: what clients must see first
 // is sent before it.
@@ -99,6 +119,9 @@ func (o *outbox) add(record []byte) error {
 }
 
 func (o *outbox) push(record []byte) {
+	if o.queue == nil && !o.writing {
+		o.queue = o.one[:0]
+	}
 	o.queue = append(o.queue, record)
 	o.bytes += len(record)
 }
@@ -187,10 +210,15 @@ func (o *outbox) appendUncounted(record []byte) {
 }
 
 func (o *outbox) wake() {
-	if !o.held && !o.writing && o.ready() {
-		o.writing = true
-		o.spawn(o.write)
+	if o.held || o.writing || !o.ready() {
+		return
 	}
+	o.writing = true
+	if o.prompt == nil || o.replay != nil {
+		o.outlet.spawn(o.write)
+		return
+	}
+	o.flushers.add(o)
 }
 
 // ready says whether there is something that may be written now.
@@ -231,32 +259,98 @@ func (o *outbox) take() (batch [][]byte, size int) {
 // is away gets it when it is back.
 func (o *outbox) write() {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	for !o.held && o.ready() {
 		batch, size := o.take()
 		o.mu.Unlock()
-
 		err := o.sendAll(batch)
-
 		o.mu.Lock()
-		if o.replay == nil {
-			clear(batch)
-			o.spare = batch[:0]
-		}
-		o.bytes -= size
-		o.changed.Broadcast()
-		switch {
-		case err == nil:
-		case o.replay != nil && errors.Is(err, transport.ErrAway):
-			o.held = true
-		default:
-			o.queue, o.control, o.last, o.bytes, o.sealed = nil, nil, nil, 0, true
-			o.mu.Unlock()
-			o.fail(err)
-			o.mu.Lock()
-		}
+		o.sent(batch, size, err)
 	}
 	o.rest()
+}
+
+// flush is a turn of a flusher: it sends what is in the box without waiting.
+func (o *outbox) flush() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	batch, size := o.take()
 	o.mu.Unlock()
+	left, waits, err := o.trySendAll(batch)
+	if waits {
+		o.outlet.spawn(func() { o.goOn(batch, left, size) })
+	}
+	o.mu.Lock()
+	if !waits {
+		o.sent(batch, size, err)
+		o.pass()
+	}
+}
+
+// offer sends a record without waiting if the box is empty and the transport
+// can. It says whether it has: then it does not keep the record.
+func (o *outbox) offer(record []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.prompt == nil || o.replay != nil || o.held || o.writing || o.sealed || len(o.queue) > 0 {
+		return false
+	}
+	o.writing = true
+	o.bytes += len(record)
+	o.mu.Unlock()
+	done, err := o.prompt.TrySend(record)
+	waits := !done && err == nil
+	if size := len(record); waits {
+		o.outlet.spawn(func() { o.goOn(nil, nil, size) })
+	}
+	o.mu.Lock()
+	if !waits {
+		o.sent(nil, len(record), err)
+		o.pass()
+	}
+	return true
+}
+
+// goOn waits for the client to take what was tried, sends what is left of the
+// batch, and what has gathered meanwhile.
+func (o *outbox) goOn(batch, left [][]byte, size int) {
+	err := o.prompt.Finish()
+	if err == nil {
+		err = o.sendAll(left)
+	}
+	o.mu.Lock()
+	o.sent(batch, size, err)
+	o.mu.Unlock()
+	o.write()
+}
+
+// pass leaves what has gathered meanwhile to a flusher: boxes take turns.
+func (o *outbox) pass() {
+	if o.ready() {
+		o.flushers.add(o)
+		return
+	}
+	o.rest()
+}
+
+// sent notes that a batch has been sent, or has not.
+func (o *outbox) sent(batch [][]byte, size int, err error) {
+	if o.replay == nil {
+		clear(batch)
+		o.spare = batch[:0]
+	}
+	o.bytes -= size
+	o.changed.Broadcast()
+	switch {
+	case err == nil:
+	case o.replay != nil && errors.Is(err, transport.ErrAway):
+		o.held = true
+	default:
+		o.queue, o.control, o.last, o.bytes, o.sealed = nil, nil, nil, 0, true
+		o.mu.Unlock()
+		o.outlet.writeFailed(err)
+		o.mu.Lock()
+	}
 }
 
 // rest is the end of writing.
@@ -275,28 +369,47 @@ func (o *outbox) rest() {
 // by default drop the connection over a larger WebSocket message.
 const messageBytes = 32 << 10
 
-// sendAll sends a batch of records as one message, or as few as they fit in.
+// sendAll sends a batch of records as one message, or as few as they fit in,
+// and waits for the client.
 func (o *outbox) sendAll(batch [][]byte) error {
-	if len(batch) == 1 {
-		return o.send(batch[0])
-	}
 	buffer := buffers.Get().(*[messageBytes]byte)
 	defer buffers.Put(buffer)
 	for len(batch) > 0 {
-		message, taken := buffer[:0], 0
-		for taken < len(batch) && len(message)+len(batch[taken]) <= messageBytes {
-			message = append(message, batch[taken]...)
-			taken++
-		}
-		if taken == 0 {
-			message, taken = batch[0], 1
-		}
-		if err := o.send(message); err != nil {
+		var message []byte
+		message, batch = nextMessage(buffer, batch)
+		if err := o.outlet.send(message); err != nil {
 			return err
 		}
-		batch = batch[taken:]
 	}
 	return nil
+}
+
+// trySendAll is sendAll that does not wait. When that would be needed, waits
+// is true and left has not been tried.
+func (o *outbox) trySendAll(batch [][]byte) (left [][]byte, waits bool, err error) {
+	buffer := buffers.Get().(*[messageBytes]byte)
+	defer buffers.Put(buffer)
+	for len(batch) > 0 {
+		var message []byte
+		message, batch = nextMessage(buffer, batch)
+		if done, err := o.prompt.TrySend(message); !done || err != nil {
+			return batch, err == nil, err
+		}
+	}
+	return nil, false, nil
+}
+
+// nextMessage gathers the records that go out together, in buffer unless it is
+// a single one.
+func nextMessage(buffer *[messageBytes]byte, batch [][]byte) (message []byte, rest [][]byte) {
+	if len(batch) == 1 || len(batch[0])+len(batch[1]) > messageBytes {
+		return batch[0], batch[1:]
+	}
+	message = buffer[:0]
+	for len(batch) > 0 && len(message)+len(batch[0]) <= messageBytes {
+		message, batch = append(message, batch[0]...), batch[1:]
+	}
+	return message, batch
 }
 
 // buffers are what messages are gathered in.

@@ -9,6 +9,17 @@ import (
 	"testing"
 )
 
+// testOutlet is an outlet made of functions.
+type testOutlet struct {
+	running *sync.WaitGroup
+	to      func(records []byte) error
+	failed  func(error)
+}
+
+func (o *testOutlet) send(records []byte) error { return o.to(records) }
+func (o *testOutlet) spawn(write func())        { o.running.Go(write) }
+func (o *testOutlet) writeFailed(err error)     { o.failed(err) }
+
 // What gathers while a message is on its way leaves together as the next one.
 func TestOutboxGathers(t *testing.T) {
 	s := newTestServer(t, newEventLog().hub, nil)
@@ -33,10 +44,10 @@ func TestOutboxKeepsTheOrderOfEachSender(t *testing.T) {
 	var running sync.WaitGroup
 	var got []string
 	var box outbox
-	box.init(1<<20, func(f func()) { running.Go(f) }, func(records []byte) error {
+	box.init(1<<20, &testOutlet{&running, func(records []byte) error {
 		got = append(got, strings.Fields(string(records))...)
 		return nil
-	}, func(err error) { t.Error(err) })
+	}, func(err error) { t.Error(err) }})
 	box.open()
 	const senders, n = 8, 2000
 	var sending sync.WaitGroup
@@ -73,7 +84,7 @@ func TestOutboxAfterAFailedSend(t *testing.T) {
 	var running sync.WaitGroup
 	sends, failures := 0, 0
 	var box outbox
-	box.init(1<<20, func(f func()) { running.Go(f) }, func([]byte) error { sends++; return errors.New("gone") }, func(error) { failures++ })
+	box.init(1<<20, &testOutlet{&running, func([]byte) error { sends++; return errors.New("gone") }, func(error) { failures++ }})
 	box.put([]byte("a"))
 	box.open()
 	box.drain()
@@ -91,7 +102,7 @@ func TestOutboxThatIsIdleHoldsNothing(t *testing.T) {
 	var running sync.WaitGroup
 	gate := make(chan struct{})
 	var box outbox
-	box.init(1<<20, func(f func()) { running.Go(f) }, func([]byte) error { <-gate; return nil }, func(error) {})
+	box.init(1<<20, &testOutlet{&running, func([]byte) error { <-gate; return nil }, nil})
 	box.open()
 	box.put([]byte("first"))
 	for range 10_000 {
@@ -113,10 +124,10 @@ func TestOutboxMessageSize(t *testing.T) {
 	var running sync.WaitGroup
 	var sizes []int
 	var box outbox
-	box.init(1<<20, func(f func()) { running.Go(f) }, func(records []byte) error {
+	box.init(1<<20, &testOutlet{&running, func(records []byte) error {
 		sizes = append(sizes, len(records))
 		return nil
-	}, func(err error) { t.Error(err) })
+	}, func(err error) { t.Error(err) }})
 	for _, size := range []int{10_000, 20_000, 2_768, 1, 40_000, 2} {
 		box.put(make([]byte, size))
 	}
@@ -143,10 +154,10 @@ func TestOutboxHoldsBack(t *testing.T) {
 		var running sync.WaitGroup
 		var got []string
 		var box outbox
-		box.init(1<<20, func(f func()) { running.Go(f) }, func(records []byte) error {
+		box.init(1<<20, &testOutlet{&running, func(records []byte) error {
 			got = append(got, string(records))
 			return nil
-		}, func(err error) { t.Error(err) })
+		}, func(err error) { t.Error(err) }})
 		box.open()
 		for _, record := range []string{"a ", "b "} {
 			if err := box.gather([]byte(record)); err != nil {

@@ -40,6 +40,8 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,17 +62,19 @@ type Interface = signalr.HubInterface
 // Server serves one type of hub, on any number of paths. Its methods are safe
 // for concurrent use.
 type Server struct {
-	newHub    func() Interface
-	methods   methods
-	options   Options
-	backplane backplane.Backplane
-	logger    log.Logger
-	beat      time.Duration
-	pings     map[string][]byte      // by protocol
-	tokens    *transport.Connections // of all paths
-	stopped   chan struct{}          // ends the heartbeat
-	running   sync.WaitGroup         // every goroutine of the server's
-	stats     counters
+	newHub       func() Interface
+	methods      methods
+	options      Options
+	filtersCalls bool // there is a Filter.Invoke
+	backplane    backplane.Backplane
+	logger       log.Logger
+	beat         time.Duration
+	pings        map[string][]byte      // by protocol
+	tokens       *transport.Connections // of all paths
+	stopped      chan struct{}          // ends the heartbeat
+	running      sync.WaitGroup         // every goroutine of the server's but the flushers
+	flushers     flushers
+	stats        counters
 
 	mu          sync.Mutex
 	connections map[*connection]struct{}
@@ -103,10 +107,12 @@ func NewServer(newHub func() Interface, options *Options) (*Server, error) {
 	}
 	s := &Server{newHub: newHub, methods: table, options: set, tokens: transport.NewConnections(), stopped: make(chan struct{}), connections: map[*connection]struct{}{}}
 	s.backplane, s.logger = s.options.Backplane, s.options.Logger
+	s.filtersCalls = slices.ContainsFunc(s.options.Filters, func(f Filter) bool { return f.Invoke != nil })
 	s.beat = s.options.beat()
 	if s.pings, err = pingRecords(s.options.Protocols); err != nil {
 		return nil, err
 	}
+	s.flushers.start(runtime.GOMAXPROCS(0))
 	s.running.Go(s.heartbeat)
 	return s, nil
 }
@@ -202,6 +208,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		defer close(gone)
 		draining.Wait()
 		s.running.Wait()
+		s.flushers.stop()
 	}()
 	select {
 	case <-gone:

@@ -149,7 +149,7 @@ func (c *connection) beginStreams(inv invocation, streamIDs []string) {
 	ctx, cancel := context.WithCancel(c.ctx)
 	if refusal := c.streams.begin(inv, streamIDs, cancel, c.server.options.MaximumStreams); refusal != "" {
 		cancel()
-		c.complete(failed(inv.id, refusal))
+		c.complete(failed(inv.id, refusal), false)
 		return
 	}
 	c.server.spawn(func() {
@@ -169,7 +169,7 @@ func (c *connection) beginStreams(inv invocation, streamIDs []string) {
 // so does one whose connection ends.
 func (c *connection) runStream(ctx context.Context, running *call, inv invocation) {
 	answer := failed(inv.id, fmt.Sprintf(invocationFails, inv.method.name))
-	defer func() { c.complete(answer) }() // also when the hub calls runtime.Goexit
+	defer func() { c.complete(answer, false) }() // also when the hub calls runtime.Goexit
 	stream, err := c.callHub(ctx, running, inv)
 	if err != nil {
 		answer.Error = c.failure(invocationFails, inv.method.name, err)

@@ -125,8 +125,25 @@ func appendJSONValue(dst []byte, v any) ([]byte, error) {
 		return appendJSONBytes(dst, v), nil
 	case Raw:
 		return appendJSONRaw(dst, v)
+	case *string:
+		return appendNullable(dst, v)
+	case *int:
+		return appendNullable(dst, v)
+	case *int64:
+		return appendNullable(dst, v)
+	case *float64:
+		return appendNullable(dst, v)
+	case *bool:
+		return appendNullable(dst, v)
 	}
 	return appendMarshaled(dst, v)
+}
+
+func appendNullable[T any](dst []byte, v *T) ([]byte, error) {
+	if v == nil {
+		return append(dst, "null"...), nil
+	}
+	return appendJSONValue(dst, *v)
 }
 
 // appendJSONRaw appends what somebody else encoded, byte for byte (protocol

@@ -37,10 +37,35 @@ func (jsonProtocol) Unmarshal(raw Raw, v any) (err error) {
 		var value Raw
 		value, err = s.soleRaw()
 		*v = json.RawMessage(value)
+	case **string:
+		err = unmarshalNullable(raw, v)
+	case **int:
+		err = unmarshalNullable(raw, v)
+	case **int64:
+		err = unmarshalNullable(raw, v)
+	case **float64:
+		err = unmarshalNullable(raw, v)
+	case **bool:
+		err = unmarshalNullable(raw, v)
 	default:
 		err = unmarshalReflected(raw, v)
 	}
 	return err
+}
+
+// unmarshalNullable decodes what may be null into a pointer.
+func unmarshalNullable[T any](raw Raw, v **T) error {
+	s := jsonScanner{data: raw}
+	if t, err := s.sole(); err != nil || t.kind == jsonNull {
+		*v = nil
+		return err
+	}
+	value := new(T)
+	if err := JSON.Unmarshal(raw, value); err != nil {
+		return err
+	}
+	*v = value
+	return nil
 }
 
 // sole reads a scalar that is the whole input. Of an array or object it only

@@ -113,6 +113,20 @@ type Conn interface {
 	Abort()
 }
 
+// Prompt is a Conn that can send without waiting for the client. Its methods
+// and Send are called by one goroutine at a time.
+type Prompt interface {
+	Conn
+
+	// TrySend is Send that returns at once. Where done is false and there is no
+	// error, part of the message is kept, or all of it: Finish must be
+	// called then, before anything else is sent.
+	TrySend(records []byte) (done bool, err error)
+
+	// Finish sends what TrySend has kept. It waits and fails as Send does.
+	Finish() error
+}
+
 // Resumable is a Conn whose client may lose its socket and come back on
 // another one (protocol §9): a WebSocket whose client has negotiated that,
 // where Options.AllowStatefulReconnects is set. Until AllowResume is called

@@ -33,6 +33,10 @@ type socket struct {
 	writing   sync.Mutex
 	writeFail error // why nothing more can be written
 
+	// owned by the sender
+	kept     []byte // by trySend, for finish
+	midFrame bool   // kept is the rest of a frame; writing is held meanwhile
+
 	pongDue  atomic.Bool // pong waits to be written
 	farewell atomic.Bool // a close frame has been written
 

@@ -3,7 +3,6 @@ package transport
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net"
 	"time"
 
@@ -19,16 +18,16 @@ func (s *socket) send(format protocol.Format, records []byte) error {
 	if len(records) == 0 {
 		return nil // clients take an empty message for an incomplete one
 	}
-	op := opText
-	if format == protocol.Binary {
-		op = opBinary
-	}
-	err := s.write(op, records, time.Now().Add(s.options.SendTimeout))
+	err := s.write(opcodeOf(format), records, time.Now().Add(s.options.SendTimeout))
 	s.flushPong()
-	if isTimeout(err) {
-		return fmt.Errorf("the client did not take it within %v: %w", s.options.SendTimeout, err)
+	return s.timed(err)
+}
+
+func opcodeOf(format protocol.Format) opcode {
+	if format == protocol.Binary {
+		return opBinary
 	}
-	return err
+	return opText
 }
 
 // write sends a frame. After a failure the socket is dead: part of the frame
@@ -45,15 +44,21 @@ func (s *socket) writeLocked(op opcode, payload []byte, deadline time.Time) erro
 	}
 	s.conn.SetWriteDeadline(deadline)
 	if err := writeFrame(s.conn, op, payload); err != nil {
-		s.writeFail = err
-		s.owner.socketFailed(s, err)
+		s.fail(err)
 		return err
 	}
+	s.conn.SetWriteDeadline(time.Time{}) // for attempts that do not wait
 	if op == opClose {
 		s.writeFail = errClosing
 		s.farewell.Store(true)
 	}
 	return nil
+}
+
+// fail notes why the socket is dead, and has its owner end it.
+func (s *socket) fail(err error) {
+	s.writeFail = err
+	s.owner.socketFailed(s, err)
 }
 
 // writeFrame writes a frame with one call as long as it fits a chunk. A larger

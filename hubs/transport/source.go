@@ -6,9 +6,10 @@ import (
 	"syscall"
 )
 
-// chunk is what one read fills at most. Chunks are borrowed for as long as
+// chunk is what one read fills at most, and what one write takes: the largest
+// message that hubs gather, and a header. Chunks are borrowed for as long as
 // bytes are on their way from or to a socket; a waiting connection has none.
-type chunk [16 << 10]byte
+type chunk [maxHeader + 32<<10]byte
 
 var chunks = sync.Pool{New: func() any { return new(chunk) }}
 

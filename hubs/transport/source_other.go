@@ -14,3 +14,6 @@ func plainSocket(net.Conn) syscall.RawConn { return nil }
 func readNow(uintptr, []byte) (n int, err error, ready bool) {
 	return 0, syscall.ENOTSUP, true
 }
+
+// writeNow is not called, either.
+func writeNow(_ uintptr, p []byte) (rest []byte, err error) { return p, syscall.ENOTSUP }

@@ -43,3 +43,20 @@ func readNow(fd uintptr, p []byte) (n int, err error, ready bool) {
 		return n, nil, true
 	}
 }
+
+// writeNow writes what a socket takes at once and returns the rest.
+func writeNow(fd uintptr, p []byte) (rest []byte, err error) {
+	for len(p) > 0 {
+		n, err := syscall.Write(int(fd), p)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			return p, nil
+		case err != nil:
+			return p, os.NewSyscallError("write", err)
+		}
+		p = p[n:]
+	}
+	return nil, nil
+}

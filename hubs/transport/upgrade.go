@@ -107,6 +107,7 @@ func (h *Handler) switchProtocols(w http.ResponseWriter, e *entry, key string) (
 		drop(conn, true)
 		return nil, nil, false
 	}
+	conn.SetWriteDeadline(time.Time{})
 	return conn, early, true
 }
 

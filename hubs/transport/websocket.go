@@ -16,6 +16,8 @@ type webSocket struct {
 	format protocol.Format // owned by the sender
 }
 
+var _ Prompt = (*webSocket)(nil)
+
 func newWebSocket(h *Handler, e *entry, r *http.Request, conn net.Conn, early, posted []byte) *webSocket {
 	c := &webSocket{}
 	c.join(h.registry, e, r)
@@ -33,6 +35,22 @@ func (c *webSocket) socketFailed(*socket, error)        { c.Abort() }
 
 func (c *webSocket) Send(records []byte) error {
 	if err := c.socket.send(c.format, records); err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	return nil
+}
+
+// TrySend implements Prompt.
+func (c *webSocket) TrySend(records []byte) (done bool, err error) {
+	if done, err = c.socket.trySend(c.format, records); err != nil {
+		return false, fmt.Errorf("send: %w", err)
+	}
+	return done, nil
+}
+
+// Finish implements Prompt.
+func (c *webSocket) Finish() error {
+	if err := c.socket.finish(); err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
 	return nil

@@ -1,0 +1,114 @@
+package transport
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"signalrd/hubs/protocol"
+)
+
+// Sending without waiting. What the system does not take at once is kept: the
+// rest of a frame whose beginning is out, which nobody may write between; or a
+// whole frame, where somebody else is writing or the socket is none that
+// can be tried.
+
+// trySend is send that does not wait for the client. When done is false, finish
+// has to follow. One goroutine at a time may call trySend, finish or send.
+func (s *socket) trySend(format protocol.Format, records []byte) (done bool, err error) {
+	if len(records) == 0 {
+		return true, nil // as send
+	}
+	op := opcodeOf(format)
+	if s.source.raw == nil || !s.writing.TryLock() {
+		s.kept = append(appendHeader(nil, op, len(records)), records...)
+		return false, nil
+	}
+	if s.writeFail != nil {
+		s.writing.Unlock()
+		return false, s.writeFail
+	}
+	a := frameWrites.Get().(*frameWrite)
+	defer frameWrites.Put(a)
+	rest, err := a.write(s.source.raw, op, records)
+	if err != nil {
+		s.fail(err)
+	}
+	if len(rest) > 0 && err == nil {
+		s.kept, s.midFrame = bytes.Clone(rest), true
+		return false, nil
+	}
+	s.writing.Unlock()
+	s.flushPong()
+	return err == nil, err
+}
+
+// finish sends what trySend has kept, and waits for the client.
+func (s *socket) finish() error {
+	if !s.midFrame {
+		s.writing.Lock()
+	}
+	err := s.writeFail
+	if err == nil {
+		s.conn.SetWriteDeadline(time.Now().Add(s.options.SendTimeout))
+		if _, err = s.conn.Write(s.kept); err != nil {
+			s.fail(err)
+		}
+		s.conn.SetWriteDeadline(time.Time{})
+	}
+	s.kept, s.midFrame = nil, false
+	s.writing.Unlock()
+	s.flushPong()
+	return s.timed(err)
+}
+
+// timed says for how long a client was waited for that did not take a message.
+func (s *socket) timed(err error) error {
+	if isTimeout(err) {
+		return fmt.Errorf("the client did not take it within %v: %w", s.options.SendTimeout, err)
+	}
+	return err
+}
+
+// frameWrite is one write that does not wait. Connections borrow it: what it
+// needs is made once.
+type frameWrite struct {
+	chunk chunk
+	left  []byte // to write
+	err   error
+	try   func(fd uintptr) bool // the method
+}
+
+var frameWrites = sync.Pool{New: func() any {
+	a := new(frameWrite)
+	a.try = a.tryWrite
+	return a
+}}
+
+// write writes a frame as far as that is possible at once, and returns the
+// rest, which is valid until the frameWrite is used again.
+func (a *frameWrite) write(raw syscall.RawConn, op opcode, payload []byte) (rest []byte, err error) {
+	frame := appendHeader(a.chunk[:0], op, len(payload))
+	fits := min(len(payload), len(a.chunk)-len(frame))
+	frame, payload = append(frame, payload[:fits]...), payload[fits:]
+	if rest, err = a.writeBytes(raw, frame); len(rest) > 0 || err != nil || len(payload) == 0 {
+		return append(rest, payload...), err
+	}
+	return a.writeBytes(raw, payload)
+}
+
+func (a *frameWrite) writeBytes(raw syscall.RawConn, p []byte) (rest []byte, err error) {
+	a.left = p
+	if err := raw.Write(a.try); err != nil {
+		return nil, err
+	}
+	rest, a.left = a.left, nil
+	return rest, a.err
+}
+
+func (a *frameWrite) tryWrite(fd uintptr) bool {
+	a.left, a.err = writeNow(fd, a.left)
+	return true
+}
