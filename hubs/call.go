@@ -24,7 +24,7 @@ type call struct {
 // hub makes the hub that a call is for.
 func (k *call) hub() signalr.HubInterface {
 	hub := k.connection.server.newHub()
-	hub.Initialize(hubContext{k.connection, k})
+	hub.Initialize((*hubContext)(k))
 	return hub
 }
 

@@ -14,44 +14,41 @@ import (
 // package: its interfaces, over our connections.
 var (
 	_ signalr.HubInterface = (*Hub)(nil)
-	_ signalr.HubContext   = hubContext{}
+	_ signalr.HubContext   = (*hubContext)(nil)
 	_ signalr.HubClients   = contractClients{}
 	_ signalr.GroupManager = contractGroups{}
 	_ signalr.ClientProxy  = contractProxy{}
 )
 
-// hubContext is a connection as its hubs see it.
-type hubContext struct {
-	*connection
-	call *call
+// hubContext is a call, and the connection that it is for, as its hub sees them.
+type hubContext call
+
+func (h *hubContext) Clients() signalr.HubClients {
+	return contractClients{(*call)(h).clients(), h.connection.server.logger}
 }
 
-func (h hubContext) Clients() signalr.HubClients {
-	return contractClients{h.call.clients(), h.server.logger}
+func (h *hubContext) Groups() signalr.GroupManager {
+	return contractGroups{Groups{h.connection.server.backplane}, h.connection.server.logger}
 }
 
-func (h hubContext) Groups() signalr.GroupManager {
-	return contractGroups{Groups{h.server.backplane}, h.server.logger}
-}
-
-func (h hubContext) Items() *sync.Map         { return &h.items }
-func (h hubContext) ConnectionID() string     { return h.ID() }
-func (h hubContext) Context() context.Context { return h.ctx }
-func (h hubContext) Abort()                   { h.end(ending{cause: errAborted}) }
+func (h *hubContext) Items() *sync.Map         { return &h.connection.items }
+func (h *hubContext) ConnectionID() string     { return h.connection.ID() }
+func (h *hubContext) Context() context.Context { return h.connection.ctx }
+func (h *hubContext) Abort()                   { h.connection.end(ending{cause: errAborted}) }
 
 // Close sends the client a Close message with the given content and ends the
 // connection.
-func (h hubContext) Close(errorText string, allowReconnect bool) error {
+func (h *hubContext) Close(errorText string, allowReconnect bool) error {
 	why := ending{cause: errClosedByHub, errorText: errorText, allowReconnect: allowReconnect}
 	if errorText != "" {
 		why.cause = errors.New(errorText)
 	}
-	h.end(why)
+	h.connection.end(why)
 	return nil
 }
 
-func (h hubContext) Logger() (info, dbg signalr.StructuredLogger) {
-	logger := log.With(h.server.logger, "connection", h.ID())
+func (h *hubContext) Logger() (info, dbg signalr.StructuredLogger) {
+	logger := log.With(h.connection.server.logger, "connection", h.connection.ID())
 	return level.Info(logger), level.Debug(logger)
 }
 

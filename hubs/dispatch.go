@@ -66,7 +66,7 @@ type invocation struct {
 	id      string // empty: nobody waits for an answer
 	more    bool   // the client has sent more, which follows at once
 	method  *method
-	in      []reflect.Value // with room for the hub, and for the context if it takes one
+	frame   *frame
 	uploads []*upload
 }
 
@@ -98,11 +98,11 @@ func (c *connection) bind(m *protocol.Message) (invocation, string) {
 	if found == nil {
 		return invocation{}, errorText(fmt.Sprintf(cannotInvoke, m.Target), &Error{"Method does not exist."}, false)
 	}
-	in, uploads, err := c.arguments(found, m)
+	frame, uploads, err := c.arguments(found, m)
 	if err != nil {
 		return invocation{}, errorText(fmt.Sprintf(cannotInvoke, found.name), err, c.server.options.DetailedErrors)
 	}
-	inv := invocation{id: m.InvocationID, method: found, in: in, uploads: uploads}
+	inv := invocation{id: m.InvocationID, method: found, frame: frame, uploads: uploads}
 	streaming := m.Type == protocol.StreamInvocation
 	switch {
 	case found.require != nil && !found.require(c.user):
@@ -120,7 +120,7 @@ func (c *connection) bind(m *protocol.Message) (invocation, string) {
 
 // arguments decodes what a client has sent for a method's parameters. Those that
 // are upload streams are not among the arguments.
-func (c *connection) arguments(called *method, m *protocol.Message) (in []reflect.Value, uploads []*upload, err error) {
+func (c *connection) arguments(called *method, m *protocol.Message) (_ *frame, uploads []*upload, err error) {
 	defer c.recoverInto(&err, called.name)
 	if m.BindError != nil {
 		return nil, nil, m.BindError
@@ -130,21 +130,20 @@ func (c *connection) arguments(called *method, m *protocol.Message) (in []reflec
 		return nil, nil, &protocol.Error{Type: "InvalidDataException",
 			Message: fmt.Sprintf("Invocation provides %d argument(s) but target expects %d.", len(raw), wanted)}
 	}
-	in = make([]reflect.Value, called.first, called.first+len(called.takes))
-	for _, p := range called.takes {
+	f := called.frames.get()
+	for i, p := range called.takes {
 		if p.item != nil {
 			u := newUpload(p, c.server.options.StreamBufferCapacity)
-			uploads, in = append(uploads, u), append(in, u.parameter())
+			uploads, f.in[called.first+i] = append(uploads, u), u.parameter()
 			continue
 		}
-		v := reflect.New(p.typ)
-		if err := c.protocol.Unmarshal(raw[0], v.Interface()); err != nil {
+		if err := c.protocol.Unmarshal(raw[0], f.into[i]); err != nil {
 			return nil, nil, &protocol.Error{Type: "InvalidDataException",
 				Message: "Error binding arguments. Make sure that the types of the provided values match the types of the hub method being invoked."}
 		}
-		in, raw = append(in, v.Elem()), raw[1:]
+		raw = raw[1:]
 	}
-	return in, uploads, nil
+	return f, uploads, nil
 }
 
 // run calls the hub method and sends the completion that answers it.
@@ -213,9 +212,11 @@ func (c *connection) failure(base, name string, err error) (text string) {
 func (c *connection) callHub(ctx context.Context, running *call, inv invocation) (value any, err error) {
 	defer c.recoverInto(&err, inv.method.name)
 	hub := running.hub()
-	inv.in[0] = reflect.ValueOf(hub)
+	inv.frame.in[0] = reflect.ValueOf(hub)
 	if !c.server.filtersCalls {
-		return inv.call(ctx)
+		value, err = inv.call(ctx)
+		inv.method.frames.put(inv.frame)
+		return value, err
 	}
 	return c.callThrough(ctx, hub, inv)
 }
@@ -224,7 +225,7 @@ func (c *connection) callHub(ctx context.Context, running *call, inv invocation)
 func (c *connection) callThrough(ctx context.Context, hub Interface, inv invocation) (any, error) {
 	seen := &Invocation{Hub: hub, Method: inv.method.name, Arguments: make([]any, len(inv.method.takes))}
 	for i := range seen.Arguments {
-		seen.Arguments[i] = inv.in[inv.method.first+i].Interface()
+		seen.Arguments[i] = inv.frame.in[inv.method.first+i].Interface()
 	}
 	return invokeThrough(ctx, c.server.options.Filters, seen, func(ctx context.Context) (any, error) {
 		if err := inv.replace(seen.Arguments); err != nil {
@@ -247,7 +248,7 @@ func (inv *invocation) replace(arguments []any) error {
 		if !v.Type().AssignableTo(p.typ) {
 			return fmt.Errorf("a filter has made argument %d a %v where the method takes a %v", i+1, v.Type(), p.typ)
 		}
-		inv.in[inv.method.first+i] = v
+		inv.frame.in[inv.method.first+i] = v
 	}
 	return nil
 }
@@ -255,9 +256,9 @@ func (inv *invocation) replace(arguments []any) error {
 // call calls the method and returns its result: an array if there are several.
 func (inv *invocation) call(ctx context.Context) (any, error) {
 	if inv.method.first > 1 {
-		inv.in[1] = reflect.ValueOf(ctx)
+		inv.frame.in[1] = reflect.ValueOf(ctx)
 	}
-	out := inv.method.code.Call(inv.in)
+	out := inv.method.code.Call(inv.frame.in)
 	if inv.method.fails {
 		if err, _ := out[inv.method.results].Interface().(error); err != nil {
 			return nil, err

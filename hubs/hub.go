@@ -24,8 +24,8 @@ type Hub struct {
 // Initialize is called by the server before it uses a hub.
 func (h *Hub) Initialize(ctx signalr.HubContext) {
 	h.Hub.Initialize(ctx)
-	if c, ok := ctx.(hubContext); ok {
-		h.call = c.call
+	if c, ok := ctx.(*hubContext); ok {
+		h.call = (*call)(c)
 	}
 }
 

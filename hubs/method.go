@@ -43,6 +43,7 @@ type method struct {
 	results int              // values, not counting the error
 	fails   bool             // the last result is an error
 	streams bool             // the first result is a stream
+	frames  frames
 }
 
 // parameter is one that a client fills: with an argument, or with an upload
@@ -128,6 +129,7 @@ func newMethod(found reflect.Method, options MethodOptions) (*method, error) {
 	if err := m.addParameters(found.Type); err != nil {
 		return nil, err
 	}
+	m.frames = framesOf(m)
 	return m, m.addResults(found.Type)
 }
 

@@ -11,6 +11,11 @@ func appendJSONString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0 // of what is still to be copied
 	for i := 0; i < len(s); {
+		if len(s)-i >= 8 {
+			if i += plainLen(bytesOf(s[i:])); i == len(s) {
+				break
+			}
+		}
 		r, n := rune(s[i]), 1
 		if r >= utf8.RuneSelf {
 			r, n = utf8.DecodeRuneInString(s[i:])

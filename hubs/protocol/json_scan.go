@@ -217,6 +217,12 @@ func (s *jsonScanner) string() (jsonToken, error) {
 	start := s.pos
 	escaped := false
 	for s.pos < len(s.data) {
+		if len(s.data)-s.pos >= 8 {
+			s.pos += plainLen(s.data[s.pos:])
+		}
+		if s.pos == len(s.data) {
+			break
+		}
 		switch c := s.data[s.pos]; {
 		case c == '"':
 			raw := s.data[start:s.pos]

@@ -56,8 +56,9 @@ func (jsonProtocol) Unmarshal(raw Raw, v any) (err error) {
 // unmarshalNullable decodes what may be null into a pointer.
 func unmarshalNullable[T any](raw Raw, v **T) error {
 	s := jsonScanner{data: raw}
-	if t, err := s.sole(); err != nil || t.kind == jsonNull {
+	if s.skipSpace(); s.pos < len(raw) && raw[s.pos] == 'n' {
 		*v = nil
+		_, err := s.sole()
 		return err
 	}
 	value := new(T)
