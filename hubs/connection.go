@@ -107,6 +107,7 @@ func newConnection(s *Server, t transport.Conn, expires bool) *connection {
 	c.user = auth.UserOf(c.request.Context())
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.slots = make(chan struct{}, s.options.MaximumParallelInvocations)
+	c.turn.connection = c
 	c.out.init(s.options.QueueBytes, c)
 	if prompt, ok := t.(transport.Prompt); ok {
 		c.out.sendPromptly(prompt, &s.flushers)

@@ -74,6 +74,7 @@ type Server struct {
 	stopped      chan struct{}          // ends the heartbeat
 	running      sync.WaitGroup         // every goroutine of the server's but the flushers
 	flushers     flushers
+	watch        watch
 	stats        counters
 
 	mu          sync.Mutex
@@ -114,6 +115,8 @@ func NewServer(newHub func() Interface, options *Options) (*Server, error) {
 	}
 	s.flushers.start(runtime.GOMAXPROCS(0))
 	s.running.Go(s.heartbeat)
+	s.watch.init(set.MaximumParallelInvocations > 1)
+	s.running.Go(func() { s.watch.run(s.stopped) })
 	return s, nil
 }
 

@@ -1,10 +1,5 @@
 package hubs
 
-import (
-	"sync"
-	"time"
-)
-
 // A hub method runs on the goroutine that read its invocation: an idle
 // connection needs no other, and a quick method never leaves it. A method
 // that takes long must not keep the connection deaf, though: the client's leaving
@@ -15,69 +10,47 @@ import (
 // turn says who reads. The goroutine of an inline call holds a ticket; a
 // hand-over voids it. The end of a connection cancels its context first and
 // hands over then: whoever begins a call and finds the context alive will be
-// relieved.
+// relieved. The server's watch guards all turns: it hands over those that last.
 type turn struct {
-	mu     sync.Mutex
-	ticket uint64 // of the call that runs on the reading goroutine
-	inline bool   // there is such a call
-	relief *time.Timer
+	connection *connection
+	ticket     uint64 // of the call that runs on the reading goroutine
+	inline     bool   // there is such a call, and the turn stands in the watch's list
+	began      int64  // when, on the watch's clock
+	prev, next *turn
 }
 
-// How long the reading goroutine runs a call before another one goes on
-// reading. Handing over costs about as much as a quick call does. Where other
-// calls may run beside it they wait no longer than that for one that waits itself.
-const (
-	patience         = 10 * time.Millisecond
-	parallelPatience = time.Millisecond
-)
-
-func (c *connection) patience() time.Duration {
-	if cap(c.slots) > 1 {
-		return parallelPatience
-	}
-	return patience
-}
-
-// begin notes that the reading goroutine starts a call. When that has lasted
-// for longer than patience, relieve is called.
-func (t *turn) begin(patience time.Duration, relieve func()) (ticket uint64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// begin notes that the reading goroutine starts a call.
+func (t *turn) begin(w *watch) (ticket uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	t.ticket++
 	t.inline = true
-	if t.relief == nil {
-		t.relief = time.AfterFunc(patience, relieve)
-	} else {
-		t.relief.Reset(patience)
-	}
+	w.add(t)
 	return t.ticket
 }
 
 // finish tells whether the goroutine of a call, which has returned, still reads.
-func (t *turn) finish(ticket uint64) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.inline || t.ticket != ticket {
+func (t *turn) finish(w *watch, ticket uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return t.ticket == ticket && t.take(w)
+}
+
+// take voids the ticket of an inline call. It returns false when none runs. It
+// is called with the watch's lock held.
+func (t *turn) take(w *watch) bool {
+	if !t.inline {
 		return false
 	}
 	t.inline = false
-	t.relief.Stop()
+	w.remove(t)
 	return true
-}
-
-// take voids the ticket of an inline call. It returns false when none runs.
-func (t *turn) take() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	taken := t.inline
-	t.inline = false
-	return taken
 }
 
 // inline runs f, which may take long, on the reading goroutine. inline
 // returns false when another goroutine reads by then.
 func (c *connection) inline(running *call, f func()) (reading bool) {
-	ticket := c.turn.begin(c.patience(), c.handOver)
+	ticket := c.turn.begin(&c.server.watch)
 	returned := false
 	defer func() {
 		running.finish()
@@ -89,13 +62,15 @@ func (c *connection) inline(running *call, f func()) (reading bool) {
 		f()
 	}
 	returned = true
-	return c.turn.finish(ticket)
+	return c.turn.finish(&c.server.watch, ticket)
 }
 
 // handOver gives reading to a fresh goroutine if a hub method keeps the
 // present one.
 func (c *connection) handOver() {
-	if c.turn.take() {
+	c.server.watch.mu.Lock()
+	defer c.server.watch.mu.Unlock()
+	if c.turn.take(&c.server.watch) {
 		c.server.spawn(c.read)
 	}
 }
