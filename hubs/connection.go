@@ -40,8 +40,9 @@ type connection struct {
 	streams streams
 
 	// owned by the reader
-	in    []byte // received and not yet consumed
-	ahead *ahead // a Receive that runs beside the reader
+	in    []byte        // received and not yet consumed
+	ahead *ahead        // a Receive that runs beside the reader
+	heard time.Duration // how old the connection was when it last had its say; 0: not yet
 
 	// what the heartbeat looks at
 	began    time.Time
@@ -134,21 +135,69 @@ func (c *connection) serve() {
 // read consumes what the client sends until the connection ends, and then
 // finishes it; or until another goroutine has taken over the reading side.
 func (c *connection) read() {
-	for {
-		if !c.consume() {
+	for c.consume() {
+		if c.speaksRarely() && c.ahead == nil {
+			c.rest()
 			return
 		}
-		reading, err := c.receive()
-		switch {
-		case !reading:
-			return
-		case errors.Is(err, transport.ErrResumed):
-			c.dropPartial()
-		case err != nil:
-			c.lost(err)
+		if !c.hear() {
 			return
 		}
 	}
+}
+
+// rest waits for the client without a goroutine, or where the transport cannot
+// do that on one that has not done anything yet, and so has the smallest stack there is. One
+// that has run a hub method keeps a larger one: the runtime shrinks stacks, but not to that.
+func (c *connection) rest() {
+	if t, ok := c.transport.(transport.Resting); ok {
+		c.server.running.Add(1) // for who is woken
+		if t.Rest(c) {
+			return
+		}
+		c.server.running.Done()
+	}
+	c.server.spawn(c.listen)
+}
+
+// Wake ends a rest.
+func (c *connection) Wake() {
+	go func() {
+		defer c.server.running.Done()
+		c.listen()
+	}()
+}
+
+func (c *connection) listen() {
+	if c.hear() {
+		c.read()
+	}
+}
+
+// speaksRarely says whether a rest is worth its price: the client
+// has shaken hands, or has been silent for long before it spoke.
+func (c *connection) speaksRarely() bool {
+	heard := c.heard
+	c.heard = time.Since(c.began)
+	return heard == 0 || c.heard-heard > rare
+}
+
+const rare = time.Second
+
+// hear waits for more from the client. It returns false when this goroutine
+// reads no longer: the connection is finished, or somebody else reads.
+func (c *connection) hear() bool {
+	reading, err := c.receive()
+	switch {
+	case !reading:
+		return false
+	case errors.Is(err, transport.ErrResumed):
+		c.dropPartial()
+	case err != nil:
+		c.lost(err)
+		return false
+	}
+	return true
 }
 
 // lost ends and finishes a connection of which no more can be received.

@@ -127,6 +127,23 @@ type Prompt interface {
 	Finish() error
 }
 
+// Resting is a Conn whose reader need not wait on a goroutine.
+type Resting interface {
+	Conn
+
+	// Rest has w woken, once, when Receive would not wait any more: something
+	// has come, the connection has ended, or receiving was stopped. That may be
+	// before Rest returns, and on any goroutine. Where it returns false nobody
+	// is woken. Nothing may be received meanwhile.
+	Rest(w Waker) bool
+}
+
+// Waker is who rests.
+type Waker interface {
+	// Wake must not wait.
+	Wake()
+}
+
 // Resumable is a Conn whose client may lose its socket and come back on
 // another one (protocol §9): a WebSocket whose client has negotiated that,
 // where Options.AllowStatefulReconnects is set. Until AllowResume is called

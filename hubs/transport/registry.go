@@ -48,6 +48,7 @@ type registry struct {
 	closing chan struct{} // closed when draining begins
 
 	mu       sync.Mutex
+	poller   *poller // nil until a connection rests
 	entries  map[string]*entry
 	unused   []*entry    // negotiated, the next to expire first; some may be bound since
 	sweeper  *time.Timer // set while there are unused ones
@@ -270,8 +271,32 @@ func (r *registry) leave() {
 	defer r.mu.Unlock()
 	r.live--
 	if r.draining && r.live == 0 {
-		close(r.drained)
+		r.end()
 	}
+}
+
+// end closes what waits for connections. It is called with mu held.
+func (r *registry) end() {
+	r.poller.close()
+	close(r.drained)
+}
+
+// watch is the poller for connections that rest, nil if there is none to be
+// had.
+func (r *registry) watch() *poller {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.poller == nil && !r.draining {
+		r.poller = newPoller()
+	}
+	return r.poller
+}
+
+// watching is the poller if there is one already.
+func (r *registry) watching() *poller {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.poller
 }
 
 // drain refuses what is new from now on.
@@ -291,7 +316,7 @@ func (r *registry) drain() {
 	}
 	r.unused = nil
 	if r.live == 0 {
-		close(r.drained)
+		r.end()
 	}
 }
 
@@ -314,6 +339,7 @@ func (r *registry) abortAll() {
 func (r *registry) wait(ctx context.Context) error {
 	select {
 	case <-r.drained:
+		r.watching().wait()
 		return nil
 	case <-ctx.Done():
 		r.mu.Lock()

@@ -43,8 +43,11 @@ type socket struct {
 	// guarded by mu, which is never held while waiting for the client
 	mu      sync.Mutex
 	pong    []byte
-	stopped bool // receiving was stopped
-	closing bool // close was called
+	waker   Waker // of a reader that rests
+	stopped bool  // receiving was stopped
+	closing bool  // close was called
+
+	watched watched
 }
 
 // owner is the Conn that a socket is part of.
@@ -141,11 +144,12 @@ var longAgo = time.Unix(1, 0)
 // leaves the deadline alone once close has set its own.
 func (s *socket) stop() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.stopped = true
 	if !s.closing {
 		s.conn.SetReadDeadline(longAgo)
 	}
+	s.mu.Unlock()
+	s.wake()
 }
 
 func isTimeout(err error) bool {

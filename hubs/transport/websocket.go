@@ -16,7 +16,10 @@ type webSocket struct {
 	format protocol.Format // owned by the sender
 }
 
-var _ Prompt = (*webSocket)(nil)
+var (
+	_ Prompt  = (*webSocket)(nil)
+	_ Resting = (*webSocket)(nil)
+)
 
 func newWebSocket(h *Handler, e *entry, r *http.Request, conn net.Conn, early, posted []byte) *webSocket {
 	c := &webSocket{}
@@ -56,6 +59,9 @@ func (c *webSocket) Finish() error {
 	return nil
 }
 
+// Rest implements Resting.
+func (c *webSocket) Rest(w Waker) bool { return c.socket.rest(w, c.registry) }
+
 // Close sends the close frame, which answers the client's if that came first,
 // and waits for the client's. It takes CloseTimeout at most, the writing
 // included.
@@ -77,5 +83,9 @@ func (c *webSocket) Close(status CloseStatus) error {
 func (c *webSocket) Abort() { c.end(false) }
 
 func (c *webSocket) end(orderly bool) {
-	c.finish(func() { c.socket.end(orderly) })
+	c.finish(func() {
+		c.socket.end(orderly)
+		c.registry.watching().forget(&c.socket)
+		c.socket.wake()
+	})
 }
