@@ -29,7 +29,7 @@ const NoReference = "none"
 // Node returns the path of Node.js.
 func Node(t testing.TB) string {
 	t.Helper()
-	return find(t, "Node.js", "install Node 20.19 or later so that node is in PATH", "node")
+	return find(t, "Node.js", "install Node 18 or later so that node is in PATH", "node")
 }
 
 // NPM returns the path of the package manager of Node.js.
