@@ -36,14 +36,7 @@ func golang(t *testing.T) stock {
 
 func javascript(t *testing.T) stock {
 	node := peers.Node(t)
-	dir := filepath.Join(repository(t), "clients", "js")
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", "@microsoft", "signalr")); err != nil {
-		install := exec.Command("npm", "ci", "--silent")
-		install.Dir = dir
-		if out, err := install.CombinedOutput(); err != nil {
-			t.Fatalf("npm ci: %v\n%s", err, out)
-		}
-	}
+	dir := installed(t)
 	return stock{"js",
 		func(url, user string) *exec.Cmd {
 			return exec.Command(node, filepath.Join(dir, "listener.mjs"), url, user)
@@ -52,6 +45,27 @@ func javascript(t *testing.T) stock {
 			return worker(exec.Command(node, append([]string{filepath.Join(dir, "worker.mjs")}, args...)...), redis)
 		},
 	}
+}
+
+// installed is the folder of the JavaScript clients, with the packages that they
+// depend on: those of now, not of an older lock file.
+func installed(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(repository(t), "clients", "js")
+	wanted, err := os.Stat(filepath.Join(dir, "package-lock.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	present, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json"))
+	if err == nil && !present.ModTime().Before(wanted.ModTime()) {
+		return dir
+	}
+	install := exec.Command(peers.NPM(t), "ci", "--silent")
+	install.Dir = dir
+	if out, err := install.CombinedOutput(); err != nil {
+		t.Fatalf("npm ci: %v\n%s", err, out)
+	}
+	return dir
 }
 
 // dotnet builds the .NET clients in a folder of the test's.

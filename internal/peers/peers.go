@@ -29,7 +29,13 @@ const NoReference = "none"
 // Node returns the path of Node.js.
 func Node(t testing.TB) string {
 	t.Helper()
-	return find(t, "Node.js", "install Node 20 or later so that node is in PATH", "node")
+	return find(t, "Node.js", "install Node 18 or later so that node is in PATH", "node")
+}
+
+// NPM returns the path of the package manager of Node.js.
+func NPM(t testing.TB) string {
+	t.Helper()
+	return find(t, "npm", "install npm, which comes with Node or in a package of its own, so that it is in PATH", "npm")
 }
 
 // Dotnet returns the path of the dotnet command: what SIGNALRD_DOTNET says, else what

@@ -84,7 +84,7 @@ func outcome(find func(testing.TB) string) string {
 
 func TestMissingPeers(t *testing.T) {
 	finders := map[string]func(testing.TB) string{
-		"node": peers.Node, "dotnet": peers.Dotnet, "chromium": peers.Chromium, "reference": peers.Reference,
+		"node": peers.Node, "npm": peers.NPM, "dotnet": peers.Dotnet, "chromium": peers.Chromium, "reference": peers.Reference,
 		"redis": func(t testing.TB) string { return peers.Redis(t).Addr() },
 	}
 	t.Setenv("PATH", t.TempDir())
@@ -113,14 +113,14 @@ func TestNoReference(t *testing.T) {
 
 func TestFoundPeers(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"node", "dotnet", "google-chrome"} {
+	for _, name := range []string{"node", "npm", "dotnet", "google-chrome"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	t.Setenv("PATH", dir)
 	t.Setenv(peers.DotnetVariable, "")
-	for _, got := range []string{peers.Node(t), peers.Dotnet(t), peers.Chromium(t)} {
+	for _, got := range []string{peers.Node(t), peers.NPM(t), peers.Dotnet(t), peers.Chromium(t)} {
 		if filepath.Dir(got) != dir {
 			t.Errorf("found %s, want one in %s", got, dir)
 		}
