@@ -54,10 +54,11 @@ func (c *Client) Receive(method string, into ...any) *Message {
 	return m
 }
 
-// ExpectNothing says that no message has come that the test has not taken. What
-// hub methods have sent that have returned, and Clients of the server, has come by then;
-// with Redis in between, it may still be on its way. What other goroutines send
-// has to be waited for before, with synctest.Wait for example.
+// ExpectNothing fails the test if a message has come that the test has not taken.
+// It waits for what is on its way: what was sent by hub methods that have returned,
+// and by the server's Clients. It does not know of what other goroutines are about
+// to send (in a bubble, call synctest.Wait before), nor, with a backplane over Redis, of
+// what has not come home from there.
 func (c *Client) ExpectNothing() {
 	c.t.Helper()
 	if !c.roundTrip() && !c.hasEnded() {

@@ -12,11 +12,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"signalrd/backplane"
 	"signalrd/hubs"
 	"signalrd/hubs/auth"
 	"signalrd/hubs/hubtest"
 	"signalrd/hubs/transport"
+	"signalrd/internal/peers"
 )
 
 func TestInvoke(t *testing.T) {
@@ -288,6 +291,32 @@ func TestFarm(t *testing.T) {
 		bea.Expect("Said", "ho")
 		ale.ExpectNothing()
 	})
+}
+
+func TestFarmOverRedis(t *testing.T) {
+	at, err := backplane.Single(&redis.Options{Addr: peers.Redis(t).Addr()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	connect := func(name string) *hubtest.Client {
+		bus := backplane.NewBus(at, nil)
+		t.Cleanup(func() { bus.Close() })
+		if err := bus.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		shared, err := backplane.NewRedis(bus, "Test", backplane.NewLocal())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return hubtest.Connect(t, hubtest.New[testHub](t, &hubs.Options{Backplane: shared}), hubtest.As(name))
+	}
+	ale, bea := connect("Ale"), connect("Bea")
+	ale.Invoke("Say", "hi")
+	bea.Expect("Said", "Ale", "hi")
+	asking := ale.Start("AskOther", bea.ID())
+	bea.Expect("Question", "why", 7).Return("because")
+	asking.Result(nil)
+	ale.Expect("Said", "Ale", "hi")
 }
 
 func TestDial(t *testing.T) {
