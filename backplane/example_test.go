@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/philippseith/signalr"
 	"github.com/redis/go-redis/v9"
 
 	"signalrd/backplane"
@@ -61,6 +62,32 @@ func ExampleBus_Healthy() {
 		log.Printf("starting without Redis: %v", err)
 	}
 	http.Handle("/healthz", healthz(bus))
+}
+
+// StockChat is a hub as it is written for github.com/philippseith/signalr.
+type StockChat struct{ signalr.Hub }
+
+// SendMessage shows a message to everybody, on every server.
+func (c *StockChat) SendMessage(text string) { c.Clients().All().Send("ReceiveMessage", text) }
+
+// A server of github.com/philippseith/signalr can share a farm, too.
+func ExampleRedis() {
+	at, err := backplane.Single(&redis.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	bus := backplane.NewBus(at, nil)
+	defer bus.Close()
+	chat, err := backplane.NewRedis(bus, "Shop.Hubs.ChatHub", backplane.NewLocal())
+	if err != nil {
+		log.Fatal(err)
+	}
+	server, err := signalr.NewServer(context.Background(), signalr.SimpleHubFactory(new(StockChat)),
+		signalr.WithHubLifetimeManager(func(signalr.Server) (signalr.HubLifetimeManager, error) { return chat, nil }))
+	if err != nil {
+		log.Fatal(err)
+	}
+	server.MapHTTP(signalr.WithHTTPServeMux(http.DefaultServeMux), "/chat")
 }
 
 // Servers of one process can share a registry.
