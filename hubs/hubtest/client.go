@@ -93,8 +93,8 @@ func (c *Client) start() {
 
 // read takes what comes until the connection ends.
 func (c *Client) read() {
-	defer c.stop()
 	defer close(c.gone)
+	defer c.stop() // before: who sees that it is gone sees that nobody uploads any more
 	for {
 		_, message, err := c.line.socket.Read(context.Background())
 		if err == nil {
@@ -225,7 +225,11 @@ func (c *Client) writeUntil(ctx context.Context, m *protocol.Message) error {
 	if err != nil {
 		return err
 	}
-	return c.line.send(ctx, c.protocol.Format(), record)
+	err = c.line.send(ctx, c.protocol.Format(), record)
+	if err != nil && ctx.Err() == nil {
+		<-c.gone // the line is dead, and read knows why, or is about to
+	}
+	return err
 }
 
 // fatalf ends the test.

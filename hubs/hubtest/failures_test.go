@@ -107,6 +107,11 @@ func TestFailures(t *testing.T) {
 			ale.Close()
 			ale.Invoke("Nothing")
 		}, "Ale invokes Nothing, but the client has left"},
+		{"invocation after the server's end", func(t testing.TB, ale *hubtest.Client) {
+			ale.Send("CloseMe", "", true)
+			synctest.Wait()
+			ale.Invoke("Nothing")
+		}, "Ale invokes Nothing, but the server has closed the connection"},
 		{"argument that cannot be encoded", func(t testing.TB, ale *hubtest.Client) {
 			ale.Invoke("Nothing", 1i)
 		}, "Ale invokes Nothing: write argument 1 of Nothing: json: unsupported type: complex128"},
@@ -185,6 +190,7 @@ func TestFailures(t *testing.T) {
 			ale.On("Told", func(string) { <-release })
 			time.AfterFunc(time.Hour, func() { close(release) })
 			ale.Invoke("Tell", "hi")
+			synctest.Wait()
 		}, "Ale has left, but a function given to On, or an iterator given as an argument, still runs after 10s"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
