@@ -11,19 +11,13 @@ import (
 	"signalrd/hubs/protocol"
 )
 
-// Redis is also what a server of github.com/philippseith/signalr can be given
-// in place of its own lifetime manager:
-//
-//	signalr.WithHubLifetimeManager(func(signalr.Server) (signalr.HubLifetimeManager, error) {
-//		return redis, nil
-//	})
-//
-// The seven methods below are for such a server to call. It gives them no
-// context and takes no error: what fails is logged. Local must know JSON.
-// A connection has no user there.
+// The seven methods below are for a server of github.com/philippseith/signalr, as
+// Redis's own documentation says. It gives them no context and takes no error: what
+// fails is logged.
 var _ signalr.HubLifetimeManager = (*Redis)(nil)
 
-// OnConnected makes a connection a receiver, or aborts it if that fails.
+// OnConnected is Connect for a signalr.Server: a connection for which that fails is
+// aborted.
 func (r *Redis) OnConnected(conn signalr.HubConnection) {
 	if err := r.connectStock(conn); err != nil {
 		level.Error(r.logger).Log("msg", "connection refused", "err", err)
@@ -46,34 +40,34 @@ func (r *Redis) connectStock(conn signalr.HubConnection) error {
 	return r.Connect(conn.Context(), c)
 }
 
-// OnDisconnected makes a connection a receiver no more.
+// OnDisconnected is Disconnect for a signalr.Server.
 func (r *Redis) OnDisconnected(conn signalr.HubConnection) {
 	if c := r.stock.remove(conn.ConnectionID()); c != nil {
 		r.Disconnect(c)
 	}
 }
 
-// InvokeAll sends to every connection on every server.
+// InvokeAll is Send to All for a signalr.Server.
 func (r *Redis) InvokeAll(target string, args []any) {
 	r.logFailed("send to all", r.Send(context.Background(), All(), target, args...))
 }
 
-// InvokeClient sends to one connection, wherever it is.
+// InvokeClient is Send to a Client for a signalr.Server.
 func (r *Redis) InvokeClient(connectionID, target string, args []any) {
 	r.logFailed("send to a client", r.Send(context.Background(), Client(connectionID), target, args...))
 }
 
-// InvokeGroup sends to the members of a group on every server.
+// InvokeGroup is Send to a Group for a signalr.Server.
 func (r *Redis) InvokeGroup(groupName, target string, args []any) {
 	r.logFailed("send to a group", r.Send(context.Background(), Group(groupName), target, args...))
 }
 
-// AddToGroup returns when group messages reach the connection.
+// AddToGroup is Join for a signalr.Server.
 func (r *Redis) AddToGroup(groupName, connectionID string) {
 	r.logFailed("join", r.Join(context.Background(), connectionID, groupName))
 }
 
-// RemoveFromGroup takes a connection out of a group.
+// RemoveFromGroup is Leave for a signalr.Server.
 func (r *Redis) RemoveFromGroup(groupName, connectionID string) {
 	r.logFailed("leave", r.Leave(context.Background(), connectionID, groupName))
 }

@@ -16,6 +16,10 @@ import (
 // server; what is for other servers waits in the bus's spool. What needs an answer of
 // another server fails with [ErrUnavailable], at once or after at most 5 seconds.
 //
+// A server of github.com/philippseith/signalr takes it in place of its own lifetime
+// manager, and calls the methods that know no context and no error. Local must know
+// JSON there, and a connection has no user.
+//
 // All its methods are safe for concurrent use.
 type Redis struct {
 	// set once

@@ -19,6 +19,7 @@ import (
 	"github.com/go-kit/log"
 
 	"signalrd/cmd/conformance/internal/replay"
+	"signalrd/internal/memnet"
 	"signalrd/internal/peers"
 )
 
@@ -145,9 +146,9 @@ func load(t *testing.T, file string) []replay.Scenario {
 func playInMemory(t *testing.T, s *replay.Scenario, arguments ...string) (err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		l := newMemoryListener()
+		l := memnet.Listen()
 		serve(t, l, arguments...)
-		err = replay.Play("http://"+l.Addr().String(), s, replay.Options{Dial: l.dial})
+		err = replay.Play("http://"+l.Addr().String(), s, replay.Options{Dial: l.Dial})
 	})
 	return err
 }
