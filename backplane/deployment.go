@@ -66,11 +66,15 @@ func (d *Deployment) String() string { return d.name }
 // needed, for publishing and subscribing elsewhere than on a bus. In a cluster
 // all of them go to one node at a time, so it is not one for keys. It is the
 // caller's to close.
-func (d *Deployment) Client() *redis.Client {
+func (d *Deployment) Client() *redis.Client { return redis.NewClient(d.Options()) }
+
+// Options are those of [Deployment.Client], for a client that is to differ from it. The
+// dialer in them finds the Redis; OnConnect looks whether what it found is good.
+func (d *Deployment) Options() *redis.Options {
 	o := withoutExtras(d.options)
 	o.Dialer = d.dialerFor(o)
 	o.OnConnect = d.onConnect
-	return redis.NewClient(&o)
+	return &o
 }
 
 // dialerFor returns a dialer that finds the Redis. go-redis limits the time that
