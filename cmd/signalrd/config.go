@@ -17,10 +17,11 @@ type config struct {
 	Origins []string    `placeholder:"ORIGIN" help:"Origins whose pages may connect, such as https://app.example.com; \"none\" for this server's own only, \"*\" for any (default: must be said; with --dev http://localhost:3000)."`
 	SignIn  signInFlags `embed:""`
 
-	Backplane string `enum:"redis,local" default:"redis" help:"\"redis\": all servers on one Redis are one farm; \"local\": this server stands alone (default: ${default})."`
-	HubName   string `default:"ChatHub" placeholder:"NAME" help:"The hub's name on the backplane: in a farm with ASP.NET Core the full name of its hub class (default: ${default})."`
+	Backplane    string `enum:"redis,local" default:"redis" help:"\"redis\": all servers on one Redis are one farm; \"local\": this server stands alone (default: ${default})."`
+	backplaneHub `embed:""`
 
-	redisConfig `embed:""`
+	redisConfig `embed:"" set:"redis_default=must be said unless --backplane=local; with --dev redis://127.0.0.1:6379"`
+	spoolFlags  `embed:""`
 
 	Path                string   `default:"/chathub" placeholder:"PATH" help:"Path of the hub (default: ${default})."`
 	Transports          []string `default:"websockets,sse,longpolling" placeholder:"NAME" help:"How clients may connect: websockets, sse, longpolling (default: ${default})."`
@@ -30,10 +31,10 @@ type config struct {
 	MaxMessage          int      `default:"32768" placeholder:"BYTES" help:"Largest message taken from a client (default: ${default})."`
 	QueueBytes          int      `default:"1048576" placeholder:"BYTES" help:"A client for which more than this waits to be sent is dropped (default: ${default})."`
 
-	Notify               bool   `default:"true" negatable:"" help:"Take notifications from workers. Where an ASP.NET Core server of the farm takes them for all, say --no-notify (default: on)."`
-	NotifyChannel        string `default:"notify.users" placeholder:"CHANNEL" help:"Redis channel of notifications (default: ${default})."`
-	NotifyMaxBytes       int    `default:"1048576" placeholder:"BYTES" help:"Largest notification taken (default: ${default})."`
-	NotifyRequireMessage bool   `help:"Refuse notifications without a message instead of sending \"Unknown\" (default: off)."`
+	Notify               bool `default:"true" negatable:"" help:"Take notifications from workers. Where an ASP.NET Core server of the farm takes them for all, say --no-notify (default: on)."`
+	notifyChannel        `embed:""`
+	notifyLimit          `embed:""`
+	NotifyRequireMessage bool `help:"Refuse notifications without a message instead of sending \"Unknown\" (default: off)."`
 
 	HandshakeTimeout time.Duration `default:"15s" help:"How long a client may take to shake hands (default: ${default})."`
 	KeepAlive        time.Duration `default:"15s" help:"How often clients are pinged (default: ${default})."`
@@ -45,6 +46,16 @@ type config struct {
 	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"What is logged: debug, info, warn or error (default: ${default})."`
 }
 
+// Help is behind the summary in --help.
+func (*config) Help() string {
+	return `The word serve may be left out. To try it on this machine, and to serve others:
+
+    signalrd --dev
+    signalrd --redis=redis://redis:6379 --origins=https://app.example.com --listen=:5000 --auth=jwt --jwt-jwks=https://login.example.com/jwks.json --jwt-issuer=https://login.example.com --jwt-audience=chat
+
+Exit codes: 0 it was told to end (SIGTERM, SIGINT), and has; 1 it cannot serve; 2 the command line makes no sense, or leaves something open.`
+}
+
 const (
 	devRedis  = "redis://127.0.0.1:6379"
 	devOrigin = "http://localhost:3000"
@@ -53,19 +64,19 @@ const (
 // say takes one thing that is wrong.
 type say func(format string, args ...any)
 
-// Validate fills in what --dev chooses and refuses what is missing or makes
+// complete fills in what --dev chooses and refuses what is missing or makes
 // no sense: everything at once.
-func (c *config) Validate() error {
+func (c *config) complete() error {
 	if c.Dev {
 		c.chooseForDevelopment()
 	}
 	if missing := c.missing(); len(missing) > 0 {
-		return fmt.Errorf("not said, and not assumed without --dev:\n  %s", strings.Join(missing, "\n  "))
+		return usageError{fmt.Errorf("not said, and not assumed without --dev:\n  %s", strings.Join(missing, "\n  "))}
 	}
 	var wrong []string
 	c.wrong(func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) })
 	if len(wrong) > 0 {
-		return fmt.Errorf("cannot start with:\n  %s", strings.Join(wrong, "\n  "))
+		return usageError{fmt.Errorf("cannot start with:\n  %s", strings.Join(wrong, "\n  "))}
 	}
 	return nil
 }
@@ -148,14 +159,16 @@ func (c *config) origins() ([]string, error) {
 	return transport.ParseOrigins(c.Origins)
 }
 
+// transportNames are what flags call the transports.
+var transportNames = map[string]transport.Transports{
+	"websockets":  transport.WebSockets,
+	"sse":         transport.ServerSentEvents,
+	"longpolling": transport.LongPolling,
+}
+
 func (c *config) transports() (set transport.Transports, err error) {
-	known := map[string]transport.Transports{
-		"websockets":  transport.WebSockets,
-		"sse":         transport.ServerSentEvents,
-		"longpolling": transport.LongPolling,
-	}
 	for _, name := range c.Transports {
-		one, ok := known[strings.ToLower(name)]
+		one, ok := transportNames[strings.ToLower(name)]
 		if !ok {
 			return 0, fmt.Errorf("%q is none; say one or several of websockets,sse,longpolling", name)
 		}

@@ -7,10 +7,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -21,33 +24,102 @@ import (
 	"signalrd/hubs/auth/jwtbearer"
 )
 
+// commands are what signalrd can do.
+type commands struct {
+	Serve config `cmd:"" default:"withargs" help:"A SignalR server: stock clients, a Redis backplane shared with ASP.NET Core, notifications by PUBLISH."`
+}
+
+// streams are where commands read and write: what was asked for to out, everything
+// else to err.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// The exit codes that all commands have.
+const (
+	exitWell  = 0
+	exitWrong = 1
+	exitUsage = 2
+)
+
 func main() {
-	var c config
-	parser := kong.Parse(&c,
+	redis.SetLogger(&redisLogs)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(command(ctx, os.Args[1:], &streams{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// command does what the arguments say, and returns the exit code.
+func command(ctx context.Context, args []string, s *streams) int {
+	var c commands
+	helped := false
+	parser := kong.Must(&c,
 		kong.Name("signalrd"),
-		kong.Description("A SignalR server: stock clients, a Redis backplane shared with ASP.NET Core, notifications by PUBLISH."),
 		kong.DefaultEnvars("SIGNALRD"),
 		kong.Vars{"user_claims": strings.Join(jwtbearer.UserClaims, ","), "name_claims": strings.Join(jwtbearer.NameClaims, ",")},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+		kong.Help(help),
+		kong.Writers(s.out, s.err),
+		kong.Exit(func(int) { helped = true }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(s),
 	)
-	logger := newLogger(c.LogLevel)
-	redis.SetLogger(redisLog{logger})
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	parser.FatalIfErrorf(run(ctx, &c, logger, os.Stdout))
+	parsed, err := parser.Parse(args)
+	if helped {
+		return exitWell
+	}
+	code := exitUsage
+	if err == nil {
+		err = parsed.Run()
+		code = exitCode(err)
+	}
+	if err != nil {
+		parser.Errorf("%s", err)
+	}
+	return code
 }
 
-func newLogger(lowest string) log.Logger {
-	logger := log.NewLogfmtLogger(log.NewSyncWriter(os.Stderr))
+// help is that of the command, and without one that of serving, which needs none.
+func help(o kong.HelpOptions, asked *kong.Context) error {
+	if asked.Selected() == nil {
+		serving, err := kong.Trace(asked.Kong, []string{"serve"})
+		if err != nil {
+			return err
+		}
+		asked = serving
+	}
+	return kong.DefaultHelpPrinter(o, asked)
+}
+
+// usageError is about what was asked for.
+type usageError struct{ error }
+
+func exitCode(err error) int {
+	if err == nil {
+		return exitWell
+	}
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	return exitWrong
+}
+
+func newLogger(out io.Writer, lowest string) log.Logger {
+	logger := log.NewLogfmtLogger(log.NewSyncWriter(out))
 	logger = level.NewFilter(logger, level.Allow(level.ParseDefault(lowest, level.InfoValue())))
 	return log.With(logger, "ts", log.DefaultTimestampUTC)
 }
 
-// redisLog takes what the Redis client has to say. It is of interest to those
+// redisLogs takes what the Redis client has to say. It is of interest to those
 // who look for a fault; what operators must know the backplane and the
 // notifications say themselves.
-type redisLog struct{ logger log.Logger }
+var redisLogs redisLog
 
-func (l redisLog) Printf(_ context.Context, format string, args ...any) {
-	level.Debug(l.logger).Log("part", "redis client", "msg", fmt.Sprintf(format, args...))
+type redisLog struct{ to atomic.Pointer[log.Logger] } // nil: nobody wants to know
+
+func (l *redisLog) Printf(_ context.Context, format string, args ...any) {
+	if logger := l.to.Load(); logger != nil {
+		level.Debug(*logger).Log("part", "redis client", "msg", fmt.Sprintf(format, args...))
+	}
 }

@@ -19,7 +19,7 @@ import (
 
 // redisConfig is where Redis is and who we are there (docs/redis.md).
 type redisConfig struct {
-	Redis       string `placeholder:"URL" help:"Redis to use, redis://[user:password@]host:port[,host:port...][/database], rediss:// with TLS, or unix:///path (default: must be said unless --backplane=local; with --dev redis://127.0.0.1:6379)."`
+	Redis       string `placeholder:"URL" help:"Redis to use, redis://[user:password@]host:port[,host:port...][/database], rediss:// with TLS, or unix:///path (default: ${redis_default})."`
 	RedisMode   string `enum:"single,sentinel,cluster" default:"single" help:"What --redis names: \"single\": one Redis; \"sentinel\": sentinels, which know where it is; \"cluster\": nodes of a Redis Cluster (default: ${default})."`
 	RedisMaster string `placeholder:"NAME" help:"The name that sentinels know the master by (default: must be said with --redis-mode=sentinel)."`
 	RedisPrefix string `placeholder:"TEXT" help:"Put in front of the backplane's channel names, as ASP.NET Core's ChannelPrefix (default: empty)."`
@@ -33,13 +33,16 @@ type redisConfig struct {
 	RedisKey        string `placeholder:"FILE" help:"PEM file with the key of --redis-cert (default: none)."`
 	RedisServerName string `placeholder:"NAME" help:"Name that Redis's certificates are for (default: the host of each)."`
 	RedisClientName string `default:"signalrd" placeholder:"NAME" help:"Name that Redis's CLIENT LIST shows (default: ${default})."`
+}
 
+// spoolFlags say what waits while Redis is away.
+type spoolFlags struct {
 	SpoolBytes int           `default:"16777216" placeholder:"BYTES" help:"While Redis is away, up to so much waits for other servers, and then the oldest goes; 0: nothing waits (default: ${default})."`
 	SpoolAge   time.Duration `default:"2m" help:"And nothing waits for longer than this (default: ${default})."`
 }
 
 // busOptions are what the flags say of the backplane.
-func (c *redisConfig) busOptions(logger log.Logger) *backplane.BusOptions {
+func (c *config) busOptions(logger log.Logger) *backplane.BusOptions {
 	options := &backplane.BusOptions{Prefix: c.RedisPrefix, SpoolBytes: c.SpoolBytes, SpoolAge: c.SpoolAge, Logger: logger}
 	if c.SpoolBytes == 0 {
 		options.SpoolBytes = -1 // nothing, where 0 is the default
@@ -54,33 +57,50 @@ func (c *redisConfig) deployment() (*backplane.Deployment, error) {
 	if c.Redis == "" {
 		return nil, nil
 	}
-	addrs, options, err := parseRedisURL(c.Redis, c.defaultPort())
+	addrs, options, err := c.parse()
 	if err != nil {
-		return nil, fmt.Errorf("--redis: %w", err)
-	}
-	if c.RedisMaster != "" && c.RedisMode != "sentinel" {
-		return nil, errors.New("--redis-master goes with --redis-mode=sentinel")
-	}
-	if len(addrs) == 0 && c.RedisMode != "single" {
-		return nil, errors.New("--redis: unix:// goes with --redis-mode=single")
-	}
-	if err := errors.Join(c.identify(options), c.secure(options)); err != nil {
 		return nil, err
 	}
 	switch c.RedisMode {
 	case "sentinel":
-		return c.sentinel(addrs, options)
+		ask, err := c.sentinels(addrs, options)
+		if err != nil {
+			return nil, err
+		}
+		return named("--redis")(backplane.Sentinel(c.RedisMaster, options, ask...))
 	case "cluster":
-		options.Addr = ""
 		return named("--redis")(backplane.Cluster(addrs, options))
-	}
-	if len(addrs) > 1 {
-		return nil, errors.New("--redis: several addresses go with --redis-mode=sentinel or --redis-mode=cluster")
 	}
 	return named("--redis")(backplane.Single(options))
 }
 
-func (c *redisConfig) sentinel(addrs []string, server *redis.Options) (*backplane.Deployment, error) {
+// parse is what the flags say, as far as it goes together: the addresses, and who we are
+// there. Only one Redis alone has its address in the options, too.
+func (c *redisConfig) parse() (addrs []string, options *redis.Options, err error) {
+	addrs, options, err = parseRedisURL(c.Redis, c.defaultPort())
+	if err != nil {
+		return nil, nil, fmt.Errorf("--redis: %w", err)
+	}
+	if c.RedisMaster != "" && c.RedisMode != "sentinel" {
+		return nil, nil, errors.New("--redis-master goes with --redis-mode=sentinel")
+	}
+	several := c.RedisMode == "sentinel" || c.RedisMode == "cluster"
+	if len(addrs) == 0 && several {
+		return nil, nil, errors.New("--redis: unix:// goes with --redis-mode=single")
+	}
+	if err := errors.Join(c.identify(options), c.secure(options)); err != nil {
+		return nil, nil, err
+	}
+	if several {
+		options.Addr = ""
+	} else if len(addrs) > 1 {
+		return nil, nil, errors.New("--redis: several addresses go with --redis-mode=sentinel or --redis-mode=cluster")
+	}
+	return addrs, options, nil
+}
+
+// sentinels are who to ask, and who we are there.
+func (c *redisConfig) sentinels(addrs []string, server *redis.Options) (ask []*redis.Options, err error) {
 	if c.RedisMaster == "" {
 		return nil, errors.New("--redis-master=NAME goes with --redis-mode=sentinel, such as mymaster")
 	}
@@ -88,8 +108,6 @@ func (c *redisConfig) sentinel(addrs []string, server *redis.Options) (*backplan
 	if err != nil {
 		return nil, err
 	}
-	server.Addr = ""
-	var ask []*redis.Options
 	for _, addr := range addrs {
 		ask = append(ask, &redis.Options{
 			Addr:       addr,
@@ -99,7 +117,7 @@ func (c *redisConfig) sentinel(addrs []string, server *redis.Options) (*backplan
 			TLSConfig:  server.TLSConfig,
 		})
 	}
-	return named("--redis")(backplane.Sentinel(c.RedisMaster, server, ask...))
+	return ask, nil
 }
 
 // named puts the flag in front of what is wrong with it.

@@ -21,7 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	redis.SetLogger(redisLog{log.NewNopLogger()})
+	redis.SetLogger(&redisLogs)
 	goleak.VerifyTestMain(m)
 }
 
@@ -41,24 +41,24 @@ func eventually(t *testing.T, what string, so func() (bool, any)) {
 	}
 }
 
-// client is a connection that remembers how much it was sent.
-type client struct {
+// connection is one that remembers how much it was sent.
+type connection struct {
 	id  string
 	mu  sync.Mutex
 	got []string
 }
 
-func (c *client) ID() string                  { return c.id }
-func (c *client) UserID() string              { return "ale" }
-func (c *client) Protocol() protocol.Protocol { return protocol.JSON }
+func (c *connection) ID() string                  { return c.id }
+func (c *connection) UserID() string              { return "ale" }
+func (c *connection) Protocol() protocol.Protocol { return protocol.JSON }
 
-func (c *client) Deliver(record []byte) {
+func (c *connection) Deliver(record []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.got = append(c.got, string(record))
 }
 
-func (c *client) has(text string) (bool, any) {
+func (c *connection) has(text string) (bool, any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return strings.Contains(strings.Join(c.got, ""), text), c.got
@@ -93,7 +93,7 @@ func (l *logs) awaitBack(t *testing.T) {
 // join has a server join the farm with these flags about Redis.
 func join(t *testing.T, r redisConfig) (*farm, *logs) {
 	t.Helper()
-	c := &config{Backplane: "redis", HubName: "ChatHub", Notify: true, NotifyChannel: "notify.users", redisConfig: r}
+	c := &config{Backplane: "redis", backplaneHub: backplaneHub{"ChatHub"}, Notify: true, notifyChannel: notifyChannel{"notify.users"}, redisConfig: r}
 	if c.RedisClientName == "" {
 		c.RedisClientName = "signalrd"
 	}
@@ -123,8 +123,8 @@ func works(t *testing.T, publish func(channel, payload string), one, two *farm) 
 	defer cancel()
 	one.healthy(t)
 	two.healthy(t)
-	a, b := &client{id: "a"}, &client{id: "b"}
-	for f, c := range map[*farm]*client{one: a, two: b} {
+	a, b := &connection{id: "a"}, &connection{id: "b"}
+	for f, c := range map[*farm]*connection{one: a, two: b} {
 		if err := f.backplane.Connect(ctx, c); err != nil {
 			t.Fatal(err)
 		}
@@ -143,7 +143,7 @@ func works(t *testing.T, publish func(channel, payload string), one, two *farm) 
 	}
 	publish("notify.users", `{"user":"Ale","message":"never shown"}`)
 	publish("notify.users", `{"user":"ale","message":"a notification"}`)
-	for c, texts := range map[*client][]string{
+	for c, texts := range map[*connection][]string{
 		a: {"ToAll", "ToUser", "ToClient", "a notification"},
 		b: {"ToAll", "ToUser", "ToGroup", "a notification"},
 	} {
@@ -283,7 +283,7 @@ func withoutRight(t *testing.T, server *peers.RedisServer, rule []string, right 
 		eventually(t, "the reason is logged", func() (bool, any) { return l.has("'pubsub|numsub'") })
 	case "+unsubscribe":
 		f.healthy(t)
-		a := &client{id: "a"}
+		a := &connection{id: "a"}
 		if err := f.backplane.Connect(ctx, a); err != nil {
 			t.Fatal(err)
 		}

@@ -19,6 +19,16 @@ import (
 	"signalrd/hubs/transport"
 )
 
+// Run serves, as the flags say, with the log on standard error.
+func (c *config) Run(ctx context.Context, s *streams) error {
+	if err := c.complete(); err != nil {
+		return err
+	}
+	logger := newLogger(s.err, c.LogLevel)
+	redisLogs.to.Store(&logger)
+	return run(ctx, c, logger, s.out)
+}
+
 // run serves until ctx ends and then leaves in good order.
 func run(ctx context.Context, c *config, logger log.Logger, out io.Writer) error {
 	listener, err := net.Listen("tcp", c.Listen)
