@@ -48,7 +48,13 @@ type config struct {
 
 // Help is behind the summary in --help.
 func (*config) Help() string {
-	return `The word serve may be left out. To try it on this machine, and to serve others:
+	return `The word serve may be left out. Other commands, each with a --help of its own:
+
+    signalrd publish    publish notifications, as a worker does
+    signalrd listen     show what a hub sends to a client
+    signalrd doctor     look for what is wrong with Redis, or with the way to a hub
+
+To try it on this machine, and to serve others:
 
     signalrd --dev
     signalrd --redis=redis://redis:6379 --origins=https://app.example.com --listen=:5000 --auth=jwt --jwt-jwks=https://login.example.com/jwks.json --jwt-issuer=https://login.example.com --jwt-audience=chat

@@ -1,6 +1,7 @@
 // Command signalrd serves a SignalR chat hub to stock clients, in a farm with
 // any number of other servers on the same Redis, and hands notifications
-// that workers publish on Redis to the users they are meant for.
+// that workers publish on Redis to the users they are meant for. It publishes,
+// listens, and looks for faults as well.
 //
 // Try it: signalrd --dev
 package main
@@ -26,7 +27,10 @@ import (
 
 // commands are what signalrd can do.
 type commands struct {
-	Serve config `cmd:"" default:"withargs" help:"A SignalR server: stock clients, a Redis backplane shared with ASP.NET Core, notifications by PUBLISH."`
+	Serve   config         `cmd:"" default:"withargs" help:"A SignalR server: stock clients, a Redis backplane shared with ASP.NET Core, notifications by PUBLISH."`
+	Publish publishCommand `cmd:"" help:"Publish notifications, as a worker does."`
+	Listen  listenCommand  `cmd:"" help:"Show what a hub sends to a client."`
+	Doctor  doctorCommand  `cmd:"" help:"Look for what is wrong with Redis, or with the way to a hub."`
 }
 
 // streams are where commands read and write: what was asked for to out, everything
@@ -74,7 +78,7 @@ func command(ctx context.Context, args []string, s *streams) int {
 		err = parsed.Run()
 		code = exitCode(err)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errSaid) {
 		parser.Errorf("%s", err)
 	}
 	return code
@@ -91,6 +95,9 @@ func help(o kong.HelpOptions, asked *kong.Context) error {
 	}
 	return kong.DefaultHelpPrinter(o, asked)
 }
+
+// errSaid ends a command that has said itself what is wrong.
+var errSaid = errors.New("something is wrong")
 
 // usageError is about what was asked for.
 type usageError struct{ error }

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"signalrd/backplane"
+	"signalrd/internal/doctor"
 )
 
 // redisConfig is where Redis is and who we are there (docs/redis.md).
@@ -118,6 +119,30 @@ func (c *redisConfig) sentinels(addrs []string, server *redis.Options) (ask []*r
 		})
 	}
 	return ask, nil
+}
+
+// patient is the Redis that the flags name, for the doctor: each server by itself, too.
+func (c *redisConfig) patient() (*doctor.Redis, error) {
+	at, err := c.deployment()
+	if err != nil {
+		return nil, err
+	}
+	addrs, options, err := c.parse()
+	if err != nil {
+		return nil, err
+	}
+	r := &doctor.Redis{At: at, Master: c.RedisMaster}
+	switch c.RedisMode {
+	case "sentinel":
+		r.Sentinels, err = c.sentinels(addrs, options)
+	case "cluster":
+		for _, addr := range addrs {
+			node, failed := backplane.Cluster([]string{addr}, options)
+			err = errors.Join(err, failed)
+			r.Nodes = append(r.Nodes, node)
+		}
+	}
+	return r, err
 }
 
 // named puts the flag in front of what is wrong with it.
