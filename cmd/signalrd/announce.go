@@ -29,7 +29,15 @@ func announce(out io.Writer, c *config, addr net.Addr, users *signIn, f *farm) {
 		return
 	}
 	line("publish", `%s publish %s '{"user":"Ale","message":"Your report is ready!"}'`, c.redisCLI(f.address), c.NotifyChannel)
-	if c.Dev {
-		line("or", `go run ./clients/go/worker --user Ale "Your report is ready!"`)
+	if !c.Dev {
+		return
+	}
+	at := ""
+	if c.Redis != devRedis {
+		at = " --redis=URL"
+	}
+	line("or", `go run ./cmd/signalrd publish%s --user Ale "Your report is ready!"`, at)
+	if c.SignIn.Auth == "name" {
+		line("and listen", "go run ./cmd/signalrd listen http://%s%s --user Ale", addr, c.Path)
 	}
 }
