@@ -1,10 +1,11 @@
 // Package peers finds and starts the programs that tests talk to and that do
-// not come with Go: Redis, Node, .NET, ASP.NET Core, a browser. A test whose peer is
+// not come with Go: Redis, Node, .NET, ASP.NET Core, Python, balancers, a browser. A test whose peer is
 // missing is skipped and says how to get it; with SIGNALRD_REQUIRE_PEERS set to
 // anything it fails instead, so that a complete run can be told from a partial one.
 package peers
 
 import (
+	"cmp"
 	"os"
 	"os/exec"
 	"testing"
@@ -16,6 +17,10 @@ const RequireVariable = "SIGNALRD_REQUIRE_PEERS"
 // DotnetVariable is the environment variable that says where the dotnet command is if it
 // is not in PATH.
 const DotnetVariable = "SIGNALRD_DOTNET"
+
+// PythonVariable is the environment variable that says where the Python is that has the
+// redis package, if it is not the python3 in PATH.
+const PythonVariable = "SIGNALRD_PYTHON"
 
 // ReferenceVariable is the environment variable that says where the command is that
 // serves the hubs of cmd/conformance with ASP.NET Core and takes the same flags.
@@ -47,6 +52,42 @@ func Dotnet(t testing.TB) string {
 		return find(t, ".NET", get, path)
 	}
 	return find(t, ".NET", get, "dotnet")
+}
+
+// Python returns the path of a Python that has the redis package: what
+// SIGNALRD_PYTHON says, else what is in PATH.
+func Python(t testing.TB) string {
+	t.Helper()
+	const get = "install Python 3 and its redis package so that python3 has it, or set " + PythonVariable + " to the path of a Python that has"
+	path := find(t, "Python", get, cmp.Or(os.Getenv(PythonVariable), "python3"))
+	if err := exec.Command(path, "-c", "import redis").Run(); err != nil {
+		missing(t, "Python's redis package", get)
+	}
+	return path
+}
+
+// RedisCLI returns the path of redis-cli.
+func RedisCLI(t testing.TB) string {
+	t.Helper()
+	return find(t, "redis-cli", "install Redis 6 or later so that redis-cli is in PATH", "redis-cli")
+}
+
+// Nginx returns the path of nginx.
+func Nginx(t testing.TB) string {
+	t.Helper()
+	return find(t, "nginx", "install nginx so that it is in PATH", "nginx")
+}
+
+// HAProxy returns the path of HAProxy.
+func HAProxy(t testing.TB) string {
+	t.Helper()
+	return find(t, "HAProxy", "install haproxy 2.6 or later so that it is in PATH", "haproxy")
+}
+
+// Caddy returns the path of Caddy.
+func Caddy(t testing.TB) string {
+	t.Helper()
+	return find(t, "Caddy", "install caddy 2.6 or later so that it is in PATH", "caddy")
 }
 
 // Reference returns the path of the command that SIGNALRD_REFERENCE names. Its

@@ -85,10 +85,12 @@ func outcome(find func(testing.TB) string) string {
 func TestMissingPeers(t *testing.T) {
 	finders := map[string]func(testing.TB) string{
 		"node": peers.Node, "npm": peers.NPM, "dotnet": peers.Dotnet, "chromium": peers.Chromium, "reference": peers.Reference,
+		"python": peers.Python, "redis-cli": peers.RedisCLI, "nginx": peers.Nginx, "haproxy": peers.HAProxy, "caddy": peers.Caddy,
 		"redis": func(t testing.TB) string { return peers.Redis(t).Addr() },
 	}
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv(peers.DotnetVariable, "")
+	t.Setenv(peers.PythonVariable, "")
 	t.Setenv(peers.ReferenceVariable, "")
 	for name, find := range finders {
 		t.Setenv(peers.RequireVariable, "")
@@ -113,14 +115,18 @@ func TestNoReference(t *testing.T) {
 
 func TestFoundPeers(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"node", "npm", "dotnet", "google-chrome"} {
+	for _, name := range []string{"node", "npm", "dotnet", "google-chrome", "python3", "redis-cli", "nginx", "haproxy", "caddy"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	t.Setenv("PATH", dir)
 	t.Setenv(peers.DotnetVariable, "")
-	for _, got := range []string{peers.Node(t), peers.NPM(t), peers.Dotnet(t), peers.Chromium(t)} {
+	t.Setenv(peers.PythonVariable, "")
+	for _, got := range []string{
+		peers.Node(t), peers.NPM(t), peers.Dotnet(t), peers.Chromium(t),
+		peers.Python(t), peers.RedisCLI(t), peers.Nginx(t), peers.HAProxy(t), peers.Caddy(t),
+	} {
 		if filepath.Dir(got) != dir {
 			t.Errorf("found %s, want one in %s", got, dir)
 		}
@@ -136,6 +142,19 @@ func TestFoundPeers(t *testing.T) {
 	t.Setenv(peers.ReferenceVariable, elsewhere)
 	if got := peers.Reference(t); got != elsewhere {
 		t.Errorf("found %s, want %s", got, elsewhere)
+	}
+}
+
+// A Python that lacks the package is as good as none.
+func TestPythonWithoutRedis(t *testing.T) {
+	python := filepath.Join(t.TempDir(), "python")
+	if err := os.WriteFile(python, []byte("#!/bin/sh\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(peers.RequireVariable, "1")
+	t.Setenv(peers.PythonVariable, python)
+	if got := outcome(peers.Python); got != "failed" {
+		t.Errorf("%s, want failed", got)
 	}
 }
 
