@@ -99,6 +99,8 @@ func dotnet(t *testing.T) stock {
 	}
 }
 
+// worker is a command that publishes to a Redis, host:port or
+// user:password@host:port.
 func worker(command *exec.Cmd, redis string) *exec.Cmd {
 	command.Env = append(os.Environ(), "REDIS_URL=redis://"+redis)
 	return command

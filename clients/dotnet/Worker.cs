@@ -82,6 +82,9 @@ sealed class Worker
         {
             EndPoints = { { url.Host, url.Port > 0 ? url.Port : 6379 } },
             Ssl = url.Scheme == "rediss",
+            // Nothing but this is asked of Redis, so that a worker's user needs no more rights.
+            CommandMap = CommandMap.Create(["AUTH", "PING", "PUBLISH"]),
+            ConfigurationChannel = "",
         };
         if (url.UserInfo.Split(':', 2) is [var name, var password])
         {
