@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -46,8 +47,9 @@ func main() {
 // listen returns when ctx ends.
 func listen(ctx context.Context, url, name string) error {
 	out := &printer{w: os.Stdout}
+	var made atomic.Int64
 	client, err := signalr.NewClient(ctx,
-		signalr.WithConnector(connector(ctx, url, name)),
+		signalr.WithConnector(connector(ctx, url, name, &made)),
 		signalr.WithReceiver(&receiver{out}),
 		// Without this it gives up after a quarter of an hour.
 		signalr.WithBackoff(func() backoff.BackOff {
@@ -64,14 +66,14 @@ func listen(ctx context.Context, url, name string) error {
 		name = "Anonymous"
 	}
 	go say(ctx, client, os.Stdin) // a read from a terminal cannot be ended; the program's end ends it
-	watch(ctx, client, func() { out.print(fmt.Sprintf("connected %s as %s", url, name)) })
+	watch(ctx, client, &made, func() { out.print(fmt.Sprintf("connected %s as %s", url, name)) })
 	client.Stop()
 	return nil
 }
 
-// connector makes connections, the first and those after a loss. Anonymous
-// clients send no token.
-func connector(ctx context.Context, url, name string) func() (signalr.Connection, error) {
+// connector makes connections, the first and those after a loss, and counts
+// them. Anonymous clients send no token.
+func connector(ctx context.Context, url, name string, made *atomic.Int64) func() (signalr.Connection, error) {
 	headers := func() http.Header {
 		header := http.Header{}
 		if name != "" {
@@ -82,21 +84,27 @@ func connector(ctx context.Context, url, name string) func() (signalr.Connection
 	return func() (signalr.Connection, error) {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
-		return signalr.NewHTTPConnection(ctx, url,
+		connection, err := signalr.NewHTTPConnection(ctx, url,
 			signalr.WithNegotiateVersion(1),
 			signalr.WithTransports(signalr.TransportWebSockets),
 			signalr.WithHTTPHeaders(headers))
+		if err == nil {
+			made.Add(1)
+		}
+		return connection, err
 	}
 }
 
 // watch reports when the client is connected, first with connected and from
 // then on to standard error, until ctx ends. It looks from time to time: the
 // client tells its observers while it holds its own lock, and stands still
-// when one of them does not listen.
-func watch(ctx context.Context, client signalr.Client, connected func()) {
+// when one of them does not listen. A loss that is over by then shows in the
+// number of connections made.
+func watch(ctx context.Context, client signalr.Client, made *atomic.Int64, connected func()) {
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
-	var before, ever bool
+	var before bool
+	var seen int64 // connections
 	var failure string
 	for {
 		select {
@@ -104,18 +112,19 @@ func watch(ctx context.Context, client signalr.Client, connected func()) {
 			return
 		case <-look.C:
 		}
+		latest := made.Load() // before the state, which it is not to be ahead of
 		now := client.State() == signalr.ClientConnected
-		switch {
-		case now && !ever:
-			ever = true
-			connected()
-		case now && !before:
-			fmt.Fprintln(os.Stderr, "connected again")
-		case !now && before:
+		if before && (!now || latest > seen) {
 			fmt.Fprintln(os.Stderr, "connection lost")
 		}
+		switch {
+		case now && seen == 0:
+			connected()
+		case now && latest > seen:
+			fmt.Fprintln(os.Stderr, "connected again")
+		}
 		if now {
-			failure = ""
+			seen, failure = latest, ""
 		} else if err := client.Err(); err != nil && err.Error() != failure {
 			failure = err.Error()
 			fmt.Fprintln(os.Stderr, "not connected:", failure)
