@@ -17,6 +17,13 @@ func startServer(t *testing.T, flags ...string) *server {
 	t.Helper()
 	command := program(t, "signalrd", append([]string{"--dev", "--listen=127.0.0.1:0"}, flags...)...)
 	s := &server{process: run(t, "signalrd", command)}
+	s.awaitAnnouncement(t)
+	return s
+}
+
+// awaitAnnouncement waits until the server serves, and takes its URL from what it says.
+func (s *server) awaitAnnouncement(t *testing.T) {
+	t.Helper()
 	s.await(t, "its announcement", func(stdout, _ []string) bool {
 		for _, line := range stdout {
 			if field := strings.Fields(line); len(field) == 2 && field[0] == "hub" {
@@ -25,5 +32,4 @@ func startServer(t *testing.T, flags ...string) *server {
 		}
 		return s.url != "" && len(stdout) > 5
 	})
-	return s
 }
