@@ -39,13 +39,19 @@ var buildPage = sync.OnceValues(func() (dir string, err error) {
 // builtPage is the files of the page.
 func builtPage(t *testing.T) http.Handler {
 	t.Helper()
+	return http.FileServer(http.Dir(pageFiles(t)))
+}
+
+// pageFiles is the folder of the page's files.
+func pageFiles(t *testing.T) string {
+	t.Helper()
 	peers.NPM(t)
 	installed(t)
 	dir, err := buildPage()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return http.FileServer(http.Dir(dir))
+	return dir
 }
 
 // servePage serves the page on a port of its own and returns its origin.

@@ -2,32 +2,44 @@ package e2e
 
 import (
 	"fmt"
-	"io"
-	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chromedp/chromedp"
 )
 
-// A page, chats and notifications through nginx, as docker compose would start
+// Pages, chats and notifications through nginx, as docker compose would start
 // it all.
 func TestTopology(t *testing.T) {
 	f := startComposed(t)
-	f.behindNginx(t, filepath.Dir(write(t, "index.html", "the page")))
-	t.Run("page", func(t *testing.T) {
-		answer, err := http.Get(f.url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer answer.Body.Close()
-		if body, err := io.ReadAll(answer.Body); err != nil || string(body) != "the page" || !strings.HasPrefix(answer.Header.Get("Content-Type"), "text/html") {
-			t.Errorf("%q, %v, %s", body, err, answer.Header.Get("Content-Type"))
-		}
-	})
+	f.behindNginx(t, pageFiles(t))
 	t.Run("affinity", func(t *testing.T) { keepsTogether(t, f, true) })
 	t.Run("worker", func(t *testing.T) { hearsTheWorker(t, f) })
+	t.Run("page", func(t *testing.T) { showsThePage(t, f) })
 	t.Run("farm", func(t *testing.T) { survivesAServer(t, f) })
+}
+
+// showsThePage has two people, each with a browser of their own, chat and be
+// notified, whose servers are not the same.
+func showsThePage(t *testing.T, f *topology) {
+	var tabs []*tab
+	for server := range 2 {
+		person := openTab(t, startBrowser(t), f.url+"/?name="+f.nameOn(t, server+1))
+		person.await(t, "the server is filled in", `(hub) => document.getElementById("server").value === hub`, f.hub())
+		person.do(t, chromedp.Click("#connect"))
+		person.shows(t, "#over", "WebSockets")
+		tabs = append(tabs, person)
+	}
+	f.startWorker(t)
+	for i, person := range tabs {
+		text := fmt.Sprint("hello from server ", i+1)
+		person.say(t, text)
+		for _, reader := range tabs {
+			reader.shows(t, "#chat li", text)
+			reader.shows(t, "#notifications li", "It is ")
+		}
+	}
 }
 
 // hearsTheWorker has a client on each server hear the worker of docker-compose.yml.
