@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -95,16 +94,6 @@ func TestComposeFile(t *testing.T) {
 
 // pinned is an image of an exact version.
 var pinned = regexp.MustCompile(`^[a-z]+:\d+\.\d+\.\d+-alpine$`)
-
-// readFile is a file of the project.
-func readFile(t *testing.T, path ...string) string {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join(append([]string{repository(t)}, path...)...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(content)
-}
 
 // The rights of the servers are those that docs/redis.md says, and gives reasons
 // for.

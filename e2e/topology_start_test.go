@@ -102,14 +102,10 @@ func portOf(addr string) string { return addr[strings.LastIndexByte(addr, ':'):]
 // there.
 func (f *topology) configuration(t *testing.T, path string, pairs ...string) (replaced string) {
 	t.Helper()
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, s := range f.servers {
 		pairs = append(pairs, s.name, s.addr)
 	}
-	text := string(content)
+	text := readFileAt(t, path)
 	for i := 0; i < len(pairs); i += 2 {
 		if !strings.Contains(text, pairs[i]) {
 			t.Fatalf("%s: there is no %q in it", path, pairs[i])

@@ -90,6 +90,13 @@ func Caddy(t testing.TB) string {
 	return find(t, "Caddy", "install caddy 2.6 or later so that it is in PATH", "caddy")
 }
 
+// SystemdAnalyze returns the path of the command that checks units of systemd, which need
+// not run.
+func SystemdAnalyze(t testing.TB) string {
+	t.Helper()
+	return find(t, "systemd-analyze", "install systemd so that systemd-analyze is in PATH (on Linux)", "systemd-analyze")
+}
+
 // Reference returns the path of the command that SIGNALRD_REFERENCE names. Its
 // first start may take minutes: it may build what it runs.
 func Reference(t testing.TB) string {
