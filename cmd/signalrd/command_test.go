@@ -152,6 +152,7 @@ func TestHelp(t *testing.T) {
 		{[]string{"publish"}, []string{`signalrd publish --user Ale "Your report is ready!"`, "--redis-password-file", "$SIGNALRD_REDIS)", "default:", "--notify-channel"}},
 		{[]string{"listen"}, []string{"signalrd listen http://127.0.0.1:5000/chathub --user Ale", "$SIGNALRD_TOKEN", "--transport"}},
 		{[]string{"doctor"}, []string{"signalrd doctor https://", "--redis-ca", "--hub-name", "--origin"}},
+		{[]string{"health"}, []string{"signalrd health --listen=:5000", "$SIGNALRD_LISTEN)"}},
 	} {
 		code, out, said := outcome(t, "", append(slices.Clone(test.args), "--help")...)
 		if code != exitWell || said != "" {

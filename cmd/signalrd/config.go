@@ -53,6 +53,7 @@ func (*config) Help() string {
     signalrd publish    publish notifications, as a worker does
     signalrd listen     show what a hub sends to a client
     signalrd doctor     look for what is wrong with Redis, or with the way to a hub
+    signalrd health     ask a server on this machine whether it serves
 
 To try it on this machine, and to serve others:
 

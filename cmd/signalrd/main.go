@@ -31,6 +31,7 @@ type commands struct {
 	Publish publishCommand `cmd:"" help:"Publish notifications, as a worker does."`
 	Listen  listenCommand  `cmd:"" help:"Show what a hub sends to a client."`
 	Doctor  doctorCommand  `cmd:"" help:"Look for what is wrong with Redis, or with the way to a hub."`
+	Health  healthCommand  `cmd:"" help:"Ask a server on this machine whether it serves."`
 }
 
 // streams are where commands read and write: what was asked for to out, everything
