@@ -15,6 +15,7 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /signalrd /signalrd
 USER 65532:65532
 ENTRYPOINT ["/signalrd"]
+HEALTHCHECK --interval=5s --start-period=10s CMD ["/signalrd", "health"]
 
 FROM node:22.22.2-alpine AS page
 WORKDIR /src

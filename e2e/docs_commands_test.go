@@ -93,7 +93,8 @@ func commandsIn(document, content string) (all []quoted) {
 
 // shownBy has the commands that a test of their own shows, by its name.
 var shownBy = map[string]string{
-	"go run ./cmd/signalrd --dev":                      "TestDevelopmentMode",
+	"go run ./cmd/signalrd --dev":                                        "TestDevelopmentMode",
+	"./signalrd listen https://chat.example.com/chathub --transport=sse": "TestPublishAndListen",
 	"signalrd --help":                                  "TestHelpShowsDefaultsAndVariables",
 	"cd clients/js && npm ci && npm start":             "TestPageOnItsFirstDay",
 	"npm ci && npm start":                              "TestPageOnItsFirstDay",
@@ -135,6 +136,13 @@ var runHere = map[string]string{
 	"redis-cli pubsub numsub notify.users":                                              "notify.users\n1\n",
 	"redis-cli pubsub channels '*:all'":                                                 "ChatHub:all\n",
 	"curl http://localhost:5000/healthz":                                                "ok\n",
+
+	`signalrd publish --user Ale "Your report is ready!"`: "published 1",
+	"signalrd doctor": "1 server of hub ChatHub",
+	"signalrd doctor --redis=redis://127.0.0.1:6379":                                      "1 server of hub ChatHub",
+	"signalrd doctor http://localhost:5000/chathub --origin=http://localhost:3000":        "those from http://localhost:3000 may connect",
+	"./signalrd doctor --redis=redis://redis:6379":                                        "1 server of hub ChatHub",
+	"./signalrd doctor https://chat.example.com/chathub --origin=https://app.example.com": "those from http://localhost:3000 may connect",
 
 	`go run ./clients/go/worker --user Ale "Your report is ready!"`:       "published 1, heard by 1 server",
 	`node worker.mjs --user Ale "Your report is ready!"`:                  "published 1, heard by 1 server",
@@ -217,11 +225,14 @@ func newPlace(t *testing.T) *place {
 			"redis-cli ", "redis-cli -u redis://"+store.Addr()+" ",
 			"curl http://localhost:5000/", "curl --silent "+strings.TrimSuffix(s.url, "chathub"),
 			"go build ./cmd", "go build -o "+bin+"/ ./cmd", "-o signalrd", "-o "+bin+"/signalrd",
-			"./signalrd ", filepath.Join(programs, "signalrd")+" ",
+			"./signalrd ", filepath.Join(programs, "signalrd")+" ", "signalrd ", filepath.Join(programs, "signalrd")+" ",
+			"redis://redis:6379", "redis://"+store.Addr(), "redis://127.0.0.1:6379", "redis://"+store.Addr(),
+			"https://chat.example.com/chathub", s.url, "http://localhost:5000/chathub", s.url,
+			"--origin=https://app.example.com", "--origin=http://localhost:3000", // that --dev lets in
 			"--listen=:5000", "--listen=127.0.0.1:99999", // which is refused when all else has been found well
 			"python3 ", filepath.Join(bin, "python3")+" ",
 		),
-		environment: append(os.Environ(), "REDIS_URL=redis://"+store.Addr()),
+		environment: append(os.Environ(), "REDIS_URL=redis://"+store.Addr(), "SIGNALRD_REDIS=redis://"+store.Addr()),
 	}
 }
 

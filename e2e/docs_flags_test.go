@@ -17,6 +17,9 @@ func TestDocumentedFlags(t *testing.T) {
 	serve := flagsOf(t)
 	compareFlags(t, "signalrd", documented["signalrd"], serve)
 	for _, name := range otherCommands(t) {
+		if !strings.Contains(readFile(t, "docs", "flags.md"), "\n## signalrd "+name+"\n") {
+			t.Errorf("docs/flags.md: add a section \"## signalrd %s\"", name)
+		}
 		own := flagsOf(t, name)
 		maps.DeleteFunc(own, func(flag, row string) bool { return serve[flag] == row }) // said once
 		compareFlags(t, "signalrd "+name, documented["signalrd "+name], own)

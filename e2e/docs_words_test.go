@@ -14,7 +14,8 @@ import (
 // signalrd's.
 var ofOthers = []string{
 	"help", "count", "user", // workers'
-	"build", "target", "now", "project", "include", "port", "from", // docker's, systemctl's, dotnet's, grep's, vite's, COPY's
+	"build", "target", "from", "interval", "start-period", // Docker's
+	"now", "project", "include", "port", // systemctl's, dotnet's, grep's, vite's
 }
 
 // ofTests are the variables of this project that no flag has.

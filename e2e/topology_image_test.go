@@ -48,7 +48,7 @@ func TestImage(t *testing.T) {
 		t.Errorf("%d bytes are to be downloaded, want 10 MB at most", size)
 	}
 	for _, line := range []string{
-		"\nFROM scratch AS signalrd\n", "\nUSER 65532:65532\n", "\nENTRYPOINT [\"/signalrd\"]\n",
+		"\nFROM scratch AS signalrd\n", "\nUSER 65532:65532\n", "\nENTRYPOINT [\"/signalrd\"]\n", " CMD [\"/signalrd\", \"health\"]\n",
 		"\nCOPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/\n",
 	} {
 		if !strings.Contains(dockerfile, line) {
@@ -87,11 +87,18 @@ func servesAlone(t *testing.T, root string) {
 			t.Fatal(err)
 		}
 	}
-	command := exec.Command("/signalrd", "--dev", "--listen=127.0.0.1:0", "--redis=redis://"+peers.Redis(t).Addr())
-	command.Dir, command.Env = "/", []string{}
-	command.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: 65532, Gid: 65532}}
-	s := &server{process: run(t, "signalrd", command)}
+	confined := func(arguments ...string) *exec.Cmd {
+		command := exec.Command("/signalrd", arguments...)
+		command.Dir, command.Env = "/", []string{}
+		command.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: 65532, Gid: 65532}}
+		return command
+	}
+	s := &server{process: run(t, "signalrd", confined("--dev", "--listen=127.0.0.1:0", "--redis=redis://"+peers.Redis(t).Addr()))}
 	s.awaitAnnouncement(t)
+	addr := strings.TrimSuffix(strings.TrimPrefix(s.url, "http://"), "/chathub")
+	if out, err := confined("health", "--listen="+addr).CombinedOutput(); err != nil || string(out) != "ok\n" {
+		t.Errorf("its health: %v: %s", err, out)
+	}
 	c := connect(t, s.url, "Ale")
 	c.invoke(t, "SendMessage", "hi")
 	c.expect(t, received("Ale", "hi"))

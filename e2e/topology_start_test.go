@@ -58,6 +58,11 @@ func (f *topology) startServer(t *testing.T, name string) *composedServer {
 		return started
 	}
 	s.process = s.start()
+	health := program(t, "signalrd", "health") // as the Dockerfile has it
+	health.Env = f.environment(t, service, port, s.addr)
+	if out, err := health.CombinedOutput(); err != nil || string(out) != "ok\n" {
+		t.Errorf("health of %s: %v: %s", name, err, out)
+	}
 	return s
 }
 

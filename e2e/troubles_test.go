@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,6 +39,13 @@ func (p *process) awaitLine(t *testing.T, line string) {
 	})
 }
 
+// doctor is what signalrd doctor says.
+func doctor(t *testing.T, arguments ...string) []string {
+	t.Helper()
+	out, _ := program(t, "signalrd", append([]string{"doctor"}, arguments...)...).CombinedOutput() // it fails where it finds something
+	return strings.Split(string(out), "\n")
+}
+
 func startAlone(t *testing.T, flags ...string) *server {
 	t.Helper()
 	return startServer(t, append([]string{"--redis=redis://" + peers.Redis(t).Addr()}, flags...)...)
@@ -47,7 +55,8 @@ func startAlone(t *testing.T, flags ...string) *server {
 func foreignOrigin(t *testing.T) sight {
 	browser := startBrowser(t)
 	s := startAlone(t, "--origins=https://app.example.com")
-	javascript(t)
+	said := doctor(t, s.url, "--origin=http://localhost:3000")
+	javascript(t) // installs the client
 	script, err := os.ReadFile(filepath.Join(repository(t), "clients", "js", "node_modules", "@microsoft", "signalr", "dist", "browser", "signalr.js"))
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +102,7 @@ func foreignOrigin(t *testing.T) sight {
 	return func() []string {
 		mu.Lock()
 		defer mu.Unlock()
-		return append(printed(s.process)(), console...)
+		return slices.Concat(printed(s.process)(), console, said)
 	}
 }
 
@@ -103,7 +112,7 @@ func noAffinity(t *testing.T) sight {
 	f := startComposed(t)
 	f.behindNginx(t, t.TempDir(), "http://$chosen;", "http://$apart;",
 		"map $http_upgrade $hop {", "map $request_method $apart {\nPOST server1;\ndefault server2;\n}\nmap $http_upgrade $hop {")
-	return printed(stockConsole(t, f.hub(), "Any"), stockConsole(t, f.hub(), "LongPolling"))
+	return printed(stockConsole(t, f.hub(), "Any"), stockConsole(t, f.hub(), "LongPolling")).and(doctor(t, f.hub())...)
 }
 
 // noUpgrades has nginx leave out what makes a WebSocket.
@@ -112,7 +121,7 @@ func noUpgrades(t *testing.T) sight {
 	f.behindNginx(t, t.TempDir(), "proxy_set_header Upgrade $http_upgrade;", "", "proxy_set_header Connection $hop;", "")
 	client := stockConsole(t, f.hub(), "Any")
 	client.awaitLine(t, "connected") // all the same
-	return printed(client)
+	return printed(client).and(doctor(t, f.hub())...)
 }
 
 // shortPolls has nginx wait for less time than a poll takes.
@@ -131,7 +140,8 @@ func badToken(t *testing.T) sight {
 
 func wrongPath(t *testing.T) sight {
 	s := startAlone(t)
-	return printed(stockConsole(t, strings.Replace(s.url, "/chathub", "/hubs/chat", 1), "Any"))
+	wrong := strings.Replace(s.url, "/chathub", "/hubs/chat", 1)
+	return printed(stockConsole(t, wrong, "Any")).and(doctor(t, wrong)...)
 }
 
 func badStart(t *testing.T) sight {
@@ -172,8 +182,9 @@ func redisAway(t *testing.T) sight {
 }
 
 func wrongPassword(t *testing.T) sight {
-	s := startServer(t, "--redis=redis://signalrd:wrong@"+secured(t).Addr())
-	return printed(s.process).and(s.health(t)...)
+	redis := "--redis=redis://signalrd:wrong@" + secured(t).Addr()
+	s := startServer(t, redis)
+	return printed(s.process).and(s.health(t)...).and(doctor(t, redis)...)
 }
 
 // missingRight has servers whose user may do less than they need.
@@ -182,9 +193,12 @@ func missingRight(t *testing.T) sight {
 	store := func(more string) string {
 		return asServer + peers.Redis(t, "--include", write(t, "redis.conf", rights+more)).Addr()
 	}
-	command := startServer(t, "--redis=redis://"+store("&ChatHub:* &signalrd:* &notify.users"))
+	less := "--redis=redis://" + store("&ChatHub:* &signalrd:* &notify.users")
+	command := startServer(t, less)
 	channel := startServer(t, "--redis=redis://"+store("+subscribe &ChatHub:* &signalrd:*"))
-	return printed(command.process, channel.process).and(append(command.health(t), channel.health(t)...)...)
+	return printed(command.process, channel.process).
+		and(command.health(t)...).and(channel.health(t)...).
+		and(doctor(t, less)...)
 }
 
 func nobodyHears(t *testing.T) sight {
@@ -195,7 +209,7 @@ func nobodyHears(t *testing.T) sight {
 	if err != nil {
 		t.Fatalf("%v: %s", err, cli)
 	}
-	return printed(worker).and(strings.Split(string(cli), "\n")...)
+	return printed(worker).and(strings.Split(string(cli), "\n")...).and(doctor(t, "--redis=redis://"+store.Addr())...)
 }
 
 // twice has a server do what the guide's servers do: pass on notifications
@@ -290,7 +304,7 @@ func otherHubName(t *testing.T) sight {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	return func() []string { return strings.Split(string(out), "\n") }
+	return printed().and(strings.Split(string(out), "\n")...).and(doctor(t, "--redis=redis://"+store.Addr())...)
 }
 
 func badMethod(t *testing.T) sight {
