@@ -129,6 +129,12 @@ var shownBy = map[string]string{
 // inCI are the commands of .ci/run, and it itself.
 var inCI = []string{".ci/run", "go test", "go test ./...", "go test -race", "go vet"}
 
+// ciCommands is .ci/run without what it says of time.
+func ciCommands(t *testing.T) string {
+	t.Helper()
+	return regexp.MustCompile(` -timeout \d+m`).ReplaceAllString(readFile(t, ".ci", "run"), "")
+}
+
 // runHere has the commands that TestCommandsOfDocuments runs beside a Redis and a
 // server, and what they print.
 var runHere = map[string]string{
@@ -164,7 +170,7 @@ var runHere = map[string]string{
 // Each command of a document is named above, with what shows that it works, and
 // what is named above is in a document.
 func TestDocumentedCommands(t *testing.T) {
-	ci, tests := readFile(t, ".ci", "run"), testNames(t)
+	ci, tests := ciCommands(t), testNames(t)
 	seen := make(map[string]bool)
 	for _, c := range documentedCommands(t) {
 		seen[c.text] = true

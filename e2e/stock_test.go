@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,10 +48,15 @@ func javascript(t *testing.T) stock {
 	}
 }
 
+// installing is held while packages are installed.
+var installing sync.Mutex
+
 // installed is the folder of the JavaScript clients, with the packages that they
 // depend on: those of now, not of an older lock file.
 func installed(t *testing.T) string {
 	t.Helper()
+	installing.Lock()
+	defer installing.Unlock()
 	dir := filepath.Join(repository(t), "clients", "js")
 	wanted, err := os.Stat(filepath.Join(dir, "package-lock.json"))
 	if err != nil {

@@ -143,6 +143,7 @@ func (c *caller) do(method, path, body string) (string, error) {
 
 // Other balancers than nginx, each with its file.
 func TestBalancers(t *testing.T) {
+	t.Parallel()
 	for _, balancer := range []struct {
 		name, file, scheme string
 		find               func(testing.TB) string
@@ -153,6 +154,7 @@ func TestBalancers(t *testing.T) {
 		{"Caddy", "Caddyfile", "http://", peers.Caddy, []string{"run", "--adapter", "caddyfile", "--config"}, false},
 	} {
 		t.Run(balancer.name, func(t *testing.T) {
+			t.Parallel()
 			program := balancer.find(t)
 			f := startComposed(t)
 			addr := fmt.Sprint("127.0.0.1:", freePort(t))

@@ -22,6 +22,7 @@ import (
 // Dockerfile's command, and the program does without anything but itself, as a
 // user without rights.
 func TestImage(t *testing.T) {
+	t.Parallel()
 	dockerfile := readFile(t, "Dockerfile")
 	context := buildContext(t)
 	_, command, _ := strings.Cut(dockerfile, "\nRUN CGO_ENABLED=0 go build ")

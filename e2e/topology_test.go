@@ -12,6 +12,7 @@ import (
 // Pages, chats and notifications through nginx, as docker compose would start
 // it all.
 func TestTopology(t *testing.T) {
+	t.Parallel()
 	f := startComposed(t)
 	f.behindNginx(t, pageFiles(t))
 	t.Run("affinity", func(t *testing.T) { keepsTogether(t, f, true) })

@@ -39,6 +39,7 @@ type sight func() []string
 // TestTroubleshooting finds, for each heading of docs/troubleshooting.md, what is quoted
 // below it as text in what is really seen. In a quotation … stands for what differs.
 func TestTroubleshooting(t *testing.T) {
+	t.Parallel()
 	sections := quotations(t)
 	for _, heading := range slices.Sorted(maps.Keys(troubles)) {
 		if _, ok := sections[heading]; !ok {

@@ -42,6 +42,7 @@ const (
 // two servers: what it publishes reaches whom it is for, on both, once, in
 // order, as it was written.
 func TestWorkers(t *testing.T) {
+	t.Parallel()
 	redis := secured(t)
 	var clients []*client
 	for range 2 {
