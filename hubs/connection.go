@@ -41,6 +41,7 @@ type connection struct {
 
 	// owned by the reader
 	in    []byte        // received and not yet consumed
+	kept  bool          // what has been consumed of in may still be referred to
 	ahead *ahead        // a Receive that runs beside the reader
 	heard time.Duration // how old the connection was when it last had its say; 0: not yet
 
@@ -238,6 +239,7 @@ func (c *connection) partial() []byte {
 // when this goroutine reads no longer.
 func (c *connection) consume() bool {
 	c.silence.pause()
+	received := c.in
 	message := messages.Get().(*protocol.Message)
 	defer release(message)
 	for len(c.in) > 0 && c.ctx.Err() == nil && c.awaitWelcome() {
@@ -258,7 +260,10 @@ func (c *connection) consume() bool {
 		}
 	}
 	if len(c.in) == 0 {
-		c.in = nil // an idle connection holds no buffer
+		if !c.kept {
+			transport.Recycle(received)
+		}
+		c.in, c.kept = nil, false // an idle connection holds no buffer
 	}
 	c.silence.resume(time.Since(c.began))
 	return true

@@ -34,8 +34,10 @@ func (c *connection) dispatch(m *protocol.Message) bool {
 	case protocol.Invocation, protocol.StreamInvocation:
 		return c.invoke(m)
 	case protocol.StreamItem:
+		c.kept = true
 		c.uploaded(m)
 	case protocol.Completion:
+		c.kept = true
 		c.completed(m)
 	case protocol.CancelInvocation:
 		c.streams.cancel(m.InvocationID)
@@ -80,6 +82,9 @@ func (c *connection) invoke(m *protocol.Message) bool {
 		return true
 	}
 	inv.more = len(c.in) > 0
+	if inv.method.frames.pool == nil {
+		c.kept = true // its arguments may alias what was received
+	}
 	if inv.method.concurrent() {
 		c.beginStreams(inv, m.StreamIDs)
 		return true

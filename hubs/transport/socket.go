@@ -81,6 +81,9 @@ func (s *socket) receive(buf []byte) ([]byte, error) {
 			return buf, nil
 		}
 		in, err := s.source.wait(s.frames.inFrame)
+		if cap(buf) == 0 && len(in) > 0 && len(in) <= inboundBytes {
+			buf = inbound.Get().(*[inboundBytes]byte)[:0]
+		}
 		for ; len(in) > 0; in = s.source.more() {
 			buf = s.take(buf, in)
 			if s.lost != nil || len(buf)-start >= burst {

@@ -13,6 +13,20 @@ type chunk [maxHeader + 32<<10]byte
 
 var chunks = sync.Pool{New: func() any { return new(chunk) }}
 
+// inbound are small buffers for what is received; see Recycle.
+var inbound = sync.Pool{New: func() any { return new([inboundBytes]byte) }}
+
+const inboundBytes = 1 << 10
+
+// Recycle lets others receive into a buffer that a Receive without one has
+// returned, from its first byte on. Nothing may refer to it any more. It need not
+// be called.
+func Recycle(buf []byte) {
+	if cap(buf) == inboundBytes {
+		inbound.Put((*[inboundBytes]byte)(buf[:inboundBytes]))
+	}
+}
+
 // source reads from a client without holding a buffer while there is nothing
 // to read.
 //
