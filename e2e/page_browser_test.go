@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -80,16 +79,6 @@ func link(page, server, name string, more ...string) string {
 		query.Set(more[i], more[i+1])
 	}
 	return page + "/?" + query.Encode()
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
 }
 
 func startBrowser(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {

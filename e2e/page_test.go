@@ -21,10 +21,11 @@ import (
 func TestPageOnItsFirstDay(t *testing.T) {
 	installed(t)
 	s := startServer(t, "--redis=redis://"+peers.Redis(t).Addr())
-	port := freePort(t)
+	port := peers.FreePort(t)
 	start := exec.Command(peers.NPM(t), "start", "--", "--port", fmt.Sprint(port))
 	start.Dir = filepath.Join(repository(t), "clients", "js")
 	start.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	start.Env = append(start.Environ(), "NO_COLOR=1") // in CI, too
 	npm := run(t, "npm start", start)
 	t.Cleanup(func() { syscall.Kill(-start.Process.Pid, syscall.SIGKILL) }) // what it has started, too
 	npm.await(t, "its address", func(stdout, _ []string) bool {
@@ -97,7 +98,7 @@ func TestPageAwaitsItsServer(t *testing.T) {
 	page := servePage(t)
 	browser := startBrowser(t)
 	store := peers.Redis(t)
-	flags := []string{"--redis=redis://" + store.Addr(), "--origins=" + page, fmt.Sprintf("--listen=127.0.0.1:%d", freePort(t))}
+	flags := []string{"--redis=redis://" + store.Addr(), "--origins=" + page, fmt.Sprintf("--listen=127.0.0.1:%d", peers.FreePort(t))}
 	hub := strings.TrimPrefix(flags[2], "--listen=")
 	ale := openTab(t, browser, link(page, "http://"+hub+"/chathub", "Ale"))
 	ale.do(t, chromedp.Click("#connect"))

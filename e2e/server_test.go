@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"signalrd/internal/peers"
 )
 
 // server is a running signalrd.
@@ -15,7 +18,7 @@ type server struct {
 // flags say otherwise, and waits until it serves.
 func startServer(t *testing.T, flags ...string) *server {
 	t.Helper()
-	command := program(t, "signalrd", append([]string{"--dev", "--listen=127.0.0.1:0"}, flags...)...)
+	command := program(t, "signalrd", append([]string{"--dev", fmt.Sprint("--listen=127.0.0.1:", peers.FreePort(t))}, flags...)...)
 	s := &server{process: run(t, "signalrd", command)}
 	s.awaitAnnouncement(t)
 	return s

@@ -157,7 +157,7 @@ func TestBalancers(t *testing.T) {
 			t.Parallel()
 			program := balancer.find(t)
 			f := startComposed(t)
-			addr := fmt.Sprint("127.0.0.1:", freePort(t))
+			addr := fmt.Sprint("127.0.0.1:", peers.FreePort(t))
 			conf := f.configuration(t, filepath.Join(repository(t), "deploy", balancer.file), ":8080", balancer.scheme+addr)
 			command := exec.Command(program, append(balancer.arguments, conf)...)
 			command.Env = []string{"HOME=" + t.TempDir()}

@@ -49,7 +49,7 @@ func (f *topology) startServer(t *testing.T, name string) *composedServer {
 	t.Helper()
 	service := f.project.Services[name]
 	port := service.Environment["SIGNALRD_LISTEN"]
-	s := &composedServer{name: name + port, addr: fmt.Sprint("127.0.0.1:", freePort(t))}
+	s := &composedServer{name: name + port, addr: fmt.Sprint("127.0.0.1:", peers.FreePort(t))}
 	s.start = func() *process {
 		command := program(t, "signalrd", service.Command...)
 		command.Env = f.environment(t, service, port, s.addr)
@@ -82,7 +82,7 @@ func (f *topology) environment(t *testing.T, s *service, pairs ...string) (varia
 func (f *topology) behindNginx(t *testing.T, page string, pairs ...string) {
 	t.Helper()
 	web := f.project.Services["web"]
-	addr := fmt.Sprint("127.0.0.1:", freePort(t))
+	addr := fmt.Sprint("127.0.0.1:", peers.FreePort(t))
 	pairs = append(pairs,
 		fmt.Sprintf("listen %d;", web.Ports[0].Target), "listen "+addr+";",
 		"/tmp/", t.TempDir()+"/",

@@ -170,7 +170,7 @@ func (s *server) health(t *testing.T) []string {
 
 // redisAway has a server find no Redis, and another one lose it and get it back.
 func redisAway(t *testing.T) sight {
-	never := startServer(t, fmt.Sprintf("--redis=redis://127.0.0.1:%d", freePort(t)))
+	never := startServer(t, fmt.Sprintf("--redis=redis://127.0.0.1:%d", peers.FreePort(t)))
 	store := peers.Redis(t)
 	s := startServer(t, "--redis=redis://"+store.Addr())
 	store.Stop()

@@ -59,7 +59,7 @@ func startRedis(t testing.TB, s *RedisServer) *RedisServer {
 	s.t = t
 	s.path = find(t, "redis-server", "install Redis 6 or later so that redis-server is in PATH", "redis-server")
 	if s.choose == nil {
-		s.choose = freePort
+		s.choose = FreePort
 	}
 	if s.ready == "" {
 		s.ready = servesClients
@@ -145,17 +145,6 @@ func (s *RedisServer) signal(what syscall.Signal) {
 	if err := s.process.Process.Signal(what); err != nil {
 		s.t.Fatalf("signal redis-server on %s: %v", s.Addr(), err)
 	}
-}
-
-// freePort is a port that was free a moment ago.
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("find a free port: %v", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // lockedBuffer takes what a process writes while the test may read it.
