@@ -33,8 +33,11 @@ const maxDepth = 64
 // anything is read; half of a surrogate pair, written as an escape, has no
 // such excuse. Comments, trailing commas and byte order marks are not JSON.
 //
+// The members of an envelope go to e, which may be nil. Nothing about them is an
+// error here.
+//
 // An error is the reason for refusing the notification.
-func decode(data []byte) (notification, error) {
+func decode(data []byte, e *envelope) (notification, error) {
 	if !utf8.Valid(data) {
 		data = replaceInvalid(data)
 	}
@@ -44,7 +47,7 @@ func decode(data []byte) (notification, error) {
 	data = bytes.Trim(data, whitespace)
 	switch {
 	case data[0] == '{':
-		return decodeObject(data)
+		return decodeObject(data, e)
 	case string(data) == "null":
 		return notification{}, nil
 	}
@@ -61,7 +64,7 @@ func replaceInvalid(data []byte) []byte {
 }
 
 // decodeObject reads a valid JSON object.
-func decodeObject(data []byte) (n notification, err error) {
+func decodeObject(data []byte, e *envelope) (n notification, err error) {
 	members := members{rest: data[1:]}
 	for members.next() {
 		name, ok := unquote(members.name)
@@ -78,10 +81,14 @@ func decodeObject(data []byte) (n notification, err error) {
 			if user != nil {
 				n.user = *user
 			}
+			e.saw(userField)
 		case isName(name, "message"):
 			if n.message, err = stringOrNull(members.value); err != nil {
 				return notification{}, err
 			}
+			e.saw(messageField)
+		default:
+			e.take(name, members.value)
 		}
 	}
 	if members.tooDeep {

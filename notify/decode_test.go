@@ -149,11 +149,21 @@ func abridged(s string) string {
 	return s
 }
 
+// addressed says whom a payload is sent to, and what.
+func (s *Subscriber) addressed(payload string) (to backplane.Target, text any, err error) {
+	n, err := s.read(payload)
+	if err != nil {
+		return to, nil, err
+	}
+	to, text = n.address()
+	return to, text, nil
+}
+
 func TestAddress(t *testing.T) {
 	s := New(nil, nil, nil)
 	for _, c := range recorded {
 		t.Run(abridged(c.payload), func(t *testing.T) {
-			to, sent, err := s.address(c.payload)
+			to, sent, err := s.addressed(c.payload)
 			if want, refused := c.sent.(reason); refused {
 				if !errors.Is(err, want) {
 					t.Fatalf("sent %q, %v; want it refused: %v", sent, err, want)
@@ -178,12 +188,12 @@ func TestAddressLimits(t *testing.T) {
 		len(payload) - 1: tooLarge,
 	} {
 		s := New(nil, nil, &Options{MaxBytes: limit})
-		if _, _, err := s.address(payload); err != want {
+		if _, _, err := s.addressed(payload); err != want {
 			t.Errorf("limit %d, %d bytes: %v, want %v", limit, len(payload), err, want)
 		}
 	}
 	s := New(nil, nil, nil)
-	if _, _, err := s.address(strings.Repeat(" ", 1<<20+1)); err != error(tooLarge) {
+	if _, _, err := s.addressed(strings.Repeat(" ", 1<<20+1)); err != error(tooLarge) {
 		t.Errorf("more than 1 MiB: %v", err)
 	}
 }
@@ -198,7 +208,7 @@ func TestAddressRequireMessage(t *testing.T) {
 		`{"user":"A","message":""}`:   nil,
 		`{"message":"m"}`:             nil,
 	} {
-		if _, _, err := s.address(payload); err != want {
+		if _, _, err := s.addressed(payload); err != want {
 			t.Errorf("%s: %v, want %v", payload, err, want)
 		}
 	}
@@ -213,16 +223,21 @@ func FuzzDecode(f *testing.F) {
 			f.Add([]byte(c.payload))
 		}
 	}
+	f.Add([]byte(`{"user":"A","message":"m","id":"1","time":1795654800,"key":"k","signature":"0f"}`))
+	f.Add([]byte(`{"ID":null,"time":-0.5e1,"Time":01,"key":{},"signature":[],"signature":"\ud800"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		before := bytes.Clone(data)
 		var got notification
 		var err error
-		allocation.Within(t, 16<<10+64*len(data), func() { got, err = decode(data) })
+		allocation.Within(t, 16<<10+64*len(data), func() { got, err = decode(data, nil) })
 		if !bytes.Equal(data, before) {
 			t.Fatalf("%q was changed to %q", before, data)
 		}
 		if err == nil && (!utf8.ValidString(got.user) || got.message != nil && !utf8.ValidString(*got.message)) {
 			t.Fatalf("%q: not UTF-8: %+v", data, got)
+		}
+		if same, sameErr := decode(data, new(envelope)); sameErr != err || !reflect.DeepEqual(same, got) {
+			t.Fatalf("%q: %+v, %v with an envelope; without %+v, %v", data, same, sameErr, got, err)
 		}
 		if bytes.Contains(bytes.ToLower(data), []byte(`\ud`)) {
 			return // the other reader repairs what decode refuses
@@ -320,7 +335,7 @@ func BenchmarkDecode(b *testing.B) {
 			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := decode(data); err != nil {
+				if _, err := decode(data, nil); err != nil {
 					b.Fatal(err)
 				}
 			}

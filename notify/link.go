@@ -43,6 +43,13 @@ func (s *Subscriber) Run(ctx context.Context) error {
 	if s.started.Swap(true) {
 		return errors.New("run notification subscriber: it has been run before")
 	}
+	stop := s.countRefusals()
+	defer stop()
+	return s.listen(ctx)
+}
+
+// listen is Run but for what goes on beside it.
+func (s *Subscriber) listen(ctx context.Context) error {
 	waits := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(s.timing.firstWait),
 		backoff.WithMaxInterval(s.timing.longestWait),

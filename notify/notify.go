@@ -19,12 +19,13 @@ package notify
 import (
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-kit/log"
-	"github.com/go-kit/log/level"
 	"github.com/redis/go-redis/v9"
 
 	"signalrd/backplane"
+	"signalrd/internal/floodgate"
 )
 
 // Options says what a [Subscriber] listens to and what it sends. The zero
@@ -48,8 +49,17 @@ type Options struct {
 	// Otherwise it is passed on: to everybody as "Unknown", to a user as null.
 	RequireMessage bool
 
+	// Signing says whether notifications have to be signed. Default: their
+	// signatures are not looked at.
+	Signing Signing
+
+	// Report hears what became of each notification, one after the other. The
+	// next one waits until it returns. Default: nobody does.
+	Report func(Outcome)
+
 	// Logger hears of lost and regained connections and of refused
-	// notifications, never of what they say. Default: nobody.
+	// notifications, of each kind a few and then how many, never of what they
+	// say. Default: nobody.
 	Logger log.Logger
 }
 
@@ -86,9 +96,12 @@ type Subscriber struct {
 	opts   Options
 	timing timing
 	ready  chan struct{} // closed by the first subscription
+	logged *floodgate.Gate
 
 	// Owned by Run.
-	lost bool // the loss has been reported, the return has not
+	lost     bool      // the loss has been reported, the return has not
+	verifier *verifier // nil: signatures are not looked at
+	envelope *envelope // of the notification at hand; nil: nobody wants to know
 
 	started    atomic.Bool
 	subscribed atomic.Bool
@@ -99,13 +112,19 @@ type Subscriber struct {
 // server's own connections. It does nothing until Run is called. The client
 // stays its owner's to close, after Run has returned; opts may be nil.
 func New(client redis.UniversalClient, local *backplane.Local, opts *Options) *Subscriber {
-	return &Subscriber{
+	s := &Subscriber{
 		client: client,
 		local:  local,
 		opts:   opts.withDefaults(),
 		timing: defaultTiming,
 		ready:  make(chan struct{}),
+		logged: newLogGate(),
 	}
+	s.verifier = newVerifier(s.opts.Signing, s.opts.Channel, time.Now)
+	if s.verifier != nil || s.opts.Report != nil {
+		s.envelope = new(envelope)
+	}
+	return s
 }
 
 // Ready is closed once Redis has confirmed the first subscription: what is
@@ -120,51 +139,66 @@ func (s *Subscriber) Subscribed() bool { return s.subscribed.Load() }
 // handle takes one notification all the way. Whatever is wrong with it
 // concerns it alone.
 func (s *Subscriber) handle(payload string) {
-	to, text, err := s.address(payload)
+	n, err := s.read(payload)
+	receivers := 0
+	if err == nil {
+		to, text := n.address()
+		if receivers, err = s.local.Deliver(to, s.opts.Method, s.opts.Sender, text); err != nil {
+			err = fmt.Errorf("%w: %w", undeliverable, err)
+		}
+	}
 	if err != nil {
 		s.refuse(payload, err)
-		return
+	} else {
+		s.accept(receivers)
 	}
-	receivers, err := s.local.Deliver(to, s.opts.Method, s.opts.Sender, text)
-	if err != nil {
-		s.refuse(payload, fmt.Errorf("%w: %w", undeliverable, err))
-		return
+	if s.opts.Report != nil {
+		s.opts.Report(s.outcome(payload, n, receivers, err))
 	}
+}
+
+// read takes a notification apart and decides whether it is one to deliver.
+func (s *Subscriber) read(payload string) (n notification, err error) {
+	if s.envelope != nil {
+		*s.envelope = envelope{}
+	}
+	if len(payload) > s.opts.MaxBytes {
+		return n, tooLarge
+	}
+	if n, err = decode([]byte(payload), s.envelope); err != nil {
+		return n, err
+	}
+	if s.verifier != nil {
+		if err = s.verifier.verify(&n, s.envelope); err != nil {
+			return n, err
+		}
+	}
+	if n.message == nil && s.opts.RequireMessage {
+		return n, noMessage
+	}
+	return n, nil
+}
+
+// address says whom a notification is for and what they are to see: a string,
+// or nil for null.
+func (n *notification) address() (to backplane.Target, text any) {
+	switch {
+	case n.message != nil:
+		text = *n.message
+	case n.user == "":
+		text = "Unknown"
+	}
+	if n.user == "" {
+		return backplane.All(), text
+	}
+	return backplane.User(n.user), text
+}
+
+// accept counts a notification that has been delivered.
+func (s *Subscriber) accept(receivers int) {
 	s.counts.accepted.Add(1)
 	s.counts.delivered.Add(uint64(receivers))
 	if receivers == 0 {
 		s.counts.withoutReceiver.Add(1)
 	}
-}
-
-// address says whom a notification is for and what they are to see: a string,
-// or nil for null.
-func (s *Subscriber) address(payload string) (to backplane.Target, text any, err error) {
-	if len(payload) > s.opts.MaxBytes {
-		return to, nil, tooLarge
-	}
-	n, err := decode([]byte(payload))
-	if err != nil {
-		return to, nil, err
-	}
-	switch {
-	case n.message != nil:
-		text = *n.message
-	case s.opts.RequireMessage:
-		return to, nil, noMessage
-	case n.user == "":
-		text = "Unknown"
-	}
-	if n.user == "" {
-		return backplane.All(), text, nil
-	}
-	return backplane.User(n.user), text, nil
-}
-
-// refuse counts a notification that nobody gets and logs why, without a word
-// of what is in it.
-func (s *Subscriber) refuse(payload string, err error) {
-	s.counts.refuse(err)
-	_ = level.Warn(s.opts.Logger).Log("msg", "notification refused",
-		"channel", s.opts.Channel, "bytes", len(payload), "reason", err)
 }

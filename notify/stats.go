@@ -22,11 +22,23 @@ type Refused struct {
 	NotAString    uint64 // the user or the message is neither a string nor null
 	NoMessage     uint64 // missing or null, with Options.RequireMessage
 	Undeliverable uint64 // the local registry failed to send it
+
+	// Those below are counted with Options.Signing only.
+
+	Unsigned     uint64 // without a signature
+	Incomplete   uint64 // with a signature, but not all that belongs to it
+	Repeated     uint64 // signed, but a member stands in it twice
+	UnknownKey   uint64
+	BadSignature uint64 // not that of the key, channel, time, id, user and message
+	TooOld       uint64 // signed before the window, or the memory of ids
+	TooNew       uint64 // signed in the future
+	Replayed     uint64 // one with this id has been taken already
 }
 
 // Total is the number of notifications refused for any reason.
 func (r Refused) Total() uint64 {
-	return r.TooLarge + r.Malformed + r.NotAnObject + r.NotAString + r.NoMessage + r.Undeliverable
+	return r.TooLarge + r.Malformed + r.NotAnObject + r.NotAString + r.NoMessage + r.Undeliverable +
+		r.Unsigned + r.Incomplete + r.Repeated + r.UnknownKey + r.BadSignature + r.TooOld + r.TooNew + r.Replayed
 }
 
 // Stats reads all counts. A notification under way may show in some of them
@@ -44,6 +56,14 @@ func (s *Subscriber) Stats() Stats {
 			NotAString:    c.refused[notAString].Load(),
 			NoMessage:     c.refused[noMessage].Load(),
 			Undeliverable: c.refused[undeliverable].Load(),
+			Unsigned:      c.refused[unsigned].Load(),
+			Incomplete:    c.refused[incomplete].Load(),
+			Repeated:      c.refused[repeated].Load(),
+			UnknownKey:    c.refused[unknownKey].Load(),
+			BadSignature:  c.refused[badSignature].Load(),
+			TooOld:        c.refused[tooOld].Load(),
+			TooNew:        c.refused[tooNew].Load(),
+			Replayed:      c.refused[replayed].Load(),
 		},
 	}
 }
@@ -51,13 +71,6 @@ func (s *Subscriber) Stats() Stats {
 type counts struct {
 	accepted, delivered, withoutReceiver atomic.Uint64
 	refused                              [reasons]atomic.Uint64
-}
-
-// refuse counts an error that is or wraps a reason.
-func (c *counts) refuse(err error) {
-	if r, ok := errors.AsType[reason](err); ok {
-		c.refused[r].Add(1)
-	}
 }
 
 // reason says why a notification is refused. As an error it quotes nothing of
@@ -71,6 +84,14 @@ const (
 	notAString
 	noMessage
 	undeliverable
+	unsigned
+	incomplete
+	repeated
+	unknownKey
+	badSignature
+	tooOld
+	tooNew
+	replayed
 	reasons // how many there are
 )
 
@@ -82,5 +103,19 @@ func (r reason) Error() string {
 		notAString:    "the user or the message is not a string",
 		noMessage:     "no message",
 		undeliverable: "cannot be sent",
+		unsigned:      "not signed",
+		incomplete:    "signed, but id, time, key and signature are not all there, or not of the right form",
+		repeated:      "signed, but a member stands in it twice",
+		unknownKey:    "signed with a key that is not known here",
+		badSignature:  "the signature is not that of this key, channel, time, id, user and message",
+		tooOld:        "signed too long ago",
+		tooNew:        "signed in the future",
+		replayed:      "one with this id and key has been taken already",
 	}[r]
+}
+
+// reasonOf is the reason that an error is or wraps. Every refusal has one.
+func reasonOf(err error) reason {
+	r, _ := errors.AsType[reason](err)
+	return r
 }
