@@ -28,6 +28,13 @@ func announce(out io.Writer, c *config, addr net.Addr, users *signIn, f *farm) {
 	if f.subscriber == nil {
 		return
 	}
+	switch c.Signing.mode() {
+	case "required":
+		line("publish", "on %s, signed with a key of %s (docs/notifications.md)", c.NotifyChannel, f.keys)
+		return
+	case "optional":
+		line("signatures", "looked at if there are any, with the keys of %s", f.keys)
+	}
 	line("publish", `%s publish %s '{"user":"Ale","message":"Your report is ready!"}'`, c.redisCLI(f.address), c.NotifyChannel)
 	if !c.Dev {
 		return

@@ -36,6 +36,9 @@ type config struct {
 	notifyLimit          `embed:""`
 	NotifyRequireMessage bool `help:"Refuse notifications without a message instead of sending \"Unknown\" (default: off)."`
 
+	Signing signingFlags `embed:"" prefix:"notify-"`
+	Audit   auditFlags   `embed:""`
+
 	HandshakeTimeout time.Duration `default:"15s" help:"How long a client may take to shake hands (default: ${default})."`
 	KeepAlive        time.Duration `default:"15s" help:"How often clients are pinged (default: ${default})."`
 	ClientTimeout    time.Duration `default:"30s" help:"How long a client that pings may be silent (default: ${default})."`
@@ -95,12 +98,14 @@ func (c *config) missing() (missing []string) {
 	if len(c.Origins) == 0 {
 		missing = append(missing, "--origins=ORIGIN,... whose pages may connect (or --origins=none)")
 	}
-	return append(missing, c.SignIn.missing()...)
+	return append(append(missing, c.SignIn.missing()...), c.Signing.missing()...)
 }
 
 // wrong reports what makes no sense.
 func (c *config) wrong(say say) {
 	c.SignIn.wrong(c.Dev, say)
+	c.Signing.wrong(c.Notify, say)
+	c.Audit.wrong(say)
 	if _, err := c.origins(); err != nil {
 		say("--origins: %v", err)
 	}

@@ -27,14 +27,16 @@ type farm struct {
 
 	bus        *backplane.Bus
 	client     *redis.Client
+	keys       *notify.KeyFile // nil: signatures are not looked at
 	subscriber *notify.Subscriber
 	running    sync.WaitGroup
 	stop       context.CancelFunc
 }
 
 // joinFarm connects to Redis, if there is one to connect to. Redis may be away: then
-// the server serves without it and is whole when it comes.
-func joinFarm(ctx context.Context, c *config, logger log.Logger) (*farm, error) {
+// the server serves without it and is whole when it comes. What becomes of
+// notifications is reported, unless report is nil.
+func joinFarm(ctx context.Context, c *config, report func(notify.Outcome), logger log.Logger) (*farm, error) {
 	local := backplane.NewLocal()
 	f := &farm{backplane: local, stop: func() {}}
 	at, err := c.deployment()
@@ -56,24 +58,34 @@ func joinFarm(ctx context.Context, c *config, logger log.Logger) (*farm, error) 
 		f.backplane = shared
 	}
 	if c.Notify {
-		f.subscribe(at, local, c, logger)
+		if err := f.subscribe(at, local, c, report, logger); err != nil {
+			return nil, errors.Join(err, f.leave())
+		}
 	}
 	f.awaitRedis(ctx, logger)
 	return f, nil
 }
 
 // subscribe starts what delivers notifications.
-func (f *farm) subscribe(at *backplane.Deployment, local *backplane.Local, c *config, logger log.Logger) {
-	f.client = at.Client()
+func (f *farm) subscribe(at *backplane.Deployment, local *backplane.Local, c *config, report func(notify.Outcome), logger log.Logger) error {
+	logger = log.With(logger, "part", "notify")
+	signing, keys, err := c.Signing.begin(logger)
+	if err != nil {
+		return err
+	}
+	f.keys, f.client = keys, at.Client()
 	f.subscriber = notify.New(f.client, local, &notify.Options{
 		Channel:        c.NotifyChannel,
 		MaxBytes:       c.NotifyMaxBytes,
 		RequireMessage: c.NotifyRequireMessage,
-		Logger:         log.With(logger, "part", "notify"),
+		Signing:        signing,
+		Report:         report,
+		Logger:         logger,
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	f.stop = stop
 	f.running.Go(func() { f.subscriber.Run(ctx) })
+	return nil
 }
 
 // awaitRedis gives Redis a moment, so that nothing is announced before it works.
@@ -104,6 +116,9 @@ func (f *farm) leave() error {
 	}
 	if f.client != nil {
 		err = errors.Join(err, f.client.Close())
+	}
+	if f.keys != nil {
+		err = errors.Join(err, f.keys.Close())
 	}
 	if f.embedded != nil {
 		f.embedded.Close()

@@ -26,7 +26,7 @@ func (c *config) Run(ctx context.Context, s *streams) error {
 	}
 	logger := newLogger(s.err, c.LogLevel)
 	redisLogs.to.Store(&logger)
-	return run(ctx, c, logger, s.out)
+	return run(ctx, c, logger, c.Audit.announceTo(s))
 }
 
 // run serves until ctx ends and then leaves in good order.
@@ -36,12 +36,18 @@ func run(ctx context.Context, c *config, logger log.Logger, out io.Writer) error
 		return fmt.Errorf("listen on %s: %w (say --listen=ADDR for another address)", c.Listen, err)
 	}
 	defer listener.Close()
+	record, err := c.Audit.begin(logger)
+	if err != nil {
+		return err
+	}
+	defer record.close()
 	users, err := c.SignIn.begin(logger)
 	if err != nil {
 		return err
 	}
 	defer users.close()
-	farm, err := joinFarm(ctx, c, logger)
+	record.watch(users)
+	farm, err := joinFarm(ctx, c, record.notifications(), logger)
 	if err != nil {
 		return err
 	}
