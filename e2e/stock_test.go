@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,16 +76,27 @@ func installed(t *testing.T) string {
 // dotnet builds the .NET clients in a folder of the test's.
 func dotnet(t *testing.T) stock {
 	sdk := peers.Dotnet(t)
-	dir := t.TempDir()
-	source := os.DirFS(filepath.Join(repository(t), "clients", "dotnet"))
-	files, err := fs.Glob(source, "*.cs*")
+	files, err := filepath.Glob(filepath.Join(repository(t), "clients", "dotnet", "*.cs*"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range files {
-		content, err := fs.ReadFile(source, name)
+	program := buildDotnet(t, "clients", files...)
+	return stock{"dotnet",
+		func(url, user string) *exec.Cmd { return exec.Command(sdk, program, "listen", url, user) },
+		func(redis string, args ...string) *exec.Cmd {
+			return worker(exec.Command(sdk, append([]string{program, "publish"}, args...)...), redis)
+		},
+	}
+}
+
+// buildDotnet builds a program of these files in a folder of the test's.
+func buildDotnet(t *testing.T, name string, files ...string) (program string) {
+	t.Helper()
+	sdk, dir := peers.Dotnet(t), t.TempDir()
+	for _, file := range files {
+		content, err := os.ReadFile(file)
 		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), content, 0o644)
+			err = os.WriteFile(filepath.Join(dir, filepath.Base(file)), content, 0o644)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -96,13 +106,7 @@ func dotnet(t *testing.T) stock {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("dotnet build: %v\n%s", err, out)
 	}
-	program := filepath.Join(dir, "out", "clients.dll")
-	return stock{"dotnet",
-		func(url, user string) *exec.Cmd { return exec.Command(sdk, program, "listen", url, user) },
-		func(redis string, args ...string) *exec.Cmd {
-			return worker(exec.Command(sdk, append([]string{program, "publish"}, args...)...), redis)
-		},
-	}
+	return filepath.Join(dir, "out", name+".dll")
 }
 
 // worker is a command that publishes to a Redis, host:port or

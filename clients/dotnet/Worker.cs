@@ -9,15 +9,17 @@ record Notification(string? User, string Message);
 
 /// <summary>
 /// Publishes notifications, which every signalrd hands to its clients. REDIS_URL
-/// says where Redis is, by default redis://127.0.0.1:6379.
+/// says where Redis is, by default redis://127.0.0.1:6379. NOTIFY_KEYS_FILE names
+/// the file with the key that they are signed with; without it they are not.
 /// </summary>
 sealed class Worker
 {
-    static readonly RedisChannel Channel = RedisChannel.Literal("notify.users");
+    const string Channel = "notify.users";
 
     string? user;
     int count = 1;
     string? message;
+    SigningKey? key;
 
     public static bool TryParse(string[] args, [NotNullWhen(true)] out Worker? worker)
     {
@@ -46,12 +48,14 @@ sealed class Worker
     {
         try
         {
+            if (Environment.GetEnvironmentVariable("NOTIFY_KEYS_FILE") is { Length: > 0 } file)
+                key = SigningKey.Read(file);
             await using var redis = await ConnectionMultiplexer.ConnectAsync(Address());
             var servers = await Publish(redis.GetSubscriber());
             Console.WriteLine($"published {count}, heard by {servers} server{(servers == 1 ? "" : "s")}");
             return 0;
         }
-        catch (Exception error) when (error is RedisException or UriFormatException)
+        catch (Exception error) when (error is RedisException or UriFormatException or IOException or UnauthorizedAccessException or InvalidDataException)
         {
             Console.Error.WriteLine($"not published: {error.Message}");
             return 1;
@@ -68,12 +72,16 @@ sealed class Worker
             for (var i = first; i < first + batch && i <= count; i++)
             {
                 var notification = new Notification(user, count > 1 ? $"{message} {i}" : message!);
-                sent.Add(redis.PublishAsync(Channel, JsonSerializer.Serialize(notification)));
+                sent.Add(redis.PublishAsync(RedisChannel.Literal(Channel), Payload(notification)));
             }
             servers = Math.Max(servers, (await Task.WhenAll(sent)).Max());
         }
         return servers;
     }
+
+    string Payload(Notification n) => key is null
+        ? JsonSerializer.Serialize(n)
+        : JsonSerializer.Serialize(key.Sign(Channel, n.User, n.Message, Guid.NewGuid().ToString(), DateTimeOffset.UtcNow.ToUnixTimeSeconds()));
 
     static ConfigurationOptions Address()
     {

@@ -4,10 +4,13 @@
 //
 // Without --user everybody gets them. --count publishes N, numbered from 1, as
 // fast as Redis takes them. REDIS_URL says where Redis is, by default
-// redis://127.0.0.1:6379.
+// redis://127.0.0.1:6379. NOTIFY_KEYS_FILE names the file with the key that they
+// are signed with; without it they are not.
 import { parseArgs } from "node:util";
 import { createClient } from "redis";
+import { readKey, sign } from "./signing.mjs";
 
+const channel = "notify.users";
 const { user, count, message } = readArguments();
 
 const redis = createClient({
@@ -16,22 +19,24 @@ const redis = createClient({
 });
 redis.on("error", () => {}); // connect and publish report it
 try {
+  const file = process.env.NOTIFY_KEYS_FILE;
+  const key = file ? readKey(file) : undefined;
   await redis.connect();
-  await publish();
+  await publish(key);
   await redis.close();
 } catch (error) {
   console.error(`not published: ${error.message || error.code}`);
   process.exit(1);
 }
 
-async function publish() {
+async function publish(key) {
   const batch = 1000; // what is not awaited one by one travels together
   let servers = 0;
   for (let first = 1; first <= count; first += batch) {
     const sent = [];
     for (let i = first; i < first + batch && i <= count; i++) {
-      const text = count > 1 ? `${message} ${i}` : message;
-      sent.push(redis.publish("notify.users", JSON.stringify({ user, message: text })));
+      const notification = { user, message: count > 1 ? `${message} ${i}` : message };
+      sent.push(redis.publish(channel, JSON.stringify(key ? sign(key, channel, notification) : notification)));
     }
     servers = Math.max(servers, ...(await Promise.all(sent)));
   }

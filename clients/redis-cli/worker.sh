@@ -5,7 +5,8 @@
 #
 # Without --user everybody gets them. --count publishes N, numbered from 1.
 # REDIS_URL says where Redis is, by default redis://127.0.0.1:6379. It needs
-# redis-cli, 6 or later, and a shell.
+# redis-cli, 6 or later, and a shell. It cannot sign what it publishes
+# (docs/notifications.md).
 #
 # redis-cli is given the URL on its command line, where whoever can list this
 # machine's processes can read a password in it.
@@ -32,6 +33,10 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$message" ] || usage
 case $count in '' | *[!0-9]* | 0*) usage ;; esac
+if [ -n "${NOTIFY_KEYS_FILE:-}" ]; then
+	echo "not published: NOTIFY_KEYS_FILE is set, and redis-cli cannot sign; another worker can, or unset it" >&2
+	exit 1
+fi
 
 # A text as it stands between the quotes of a JSON string. Apostrophes are
 # escaped, too: redis-cli reads them as the end of an argument.

@@ -5,7 +5,8 @@
 //
 // Without --user everybody gets them. --count publishes N, numbered from 1,
 // as fast as Redis takes them. REDIS_URL says where Redis is, by default
-// redis://127.0.0.1:6379.
+// redis://127.0.0.1:6379. NOTIFY_KEYS_FILE names the file with the key that they
+// are signed with; without it they are not.
 package main
 
 import (
@@ -16,7 +17,9 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -24,7 +27,15 @@ import (
 type notification struct {
 	User    string `json:"user,omitempty"`
 	Message string `json:"message"`
+
+	// With a signature only.
+	ID        string `json:"id,omitempty"`
+	Time      int64  `json:"time,omitempty"`
+	Key       string `json:"key,omitempty"`
+	Signature string `json:"signature,omitempty"`
 }
+
+const channel = "notify.users"
 
 func main() {
 	user := flag.String("user", "", "the user to notify; without it everybody")
@@ -40,7 +51,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	servers, err := publish(ctx, notification{*user, flag.Arg(0)}, *count)
+	servers, err := publish(ctx, notification{User: *user, Message: flag.Arg(0)}, *count)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "not published:", err)
 		os.Exit(1)
@@ -54,6 +65,12 @@ func publish(ctx context.Context, n notification, count int) (servers int64, err
 	if err != nil {
 		return 0, fmt.Errorf("REDIS_URL: %w", err)
 	}
+	var signing *key // nil: not at all
+	if file := os.Getenv("NOTIFY_KEYS_FILE"); file != "" {
+		if signing, err = readKey(file); err != nil {
+			return 0, fmt.Errorf("NOTIFY_KEYS_FILE: %w", err)
+		}
+	}
 	options.MaxRetries = -1 // what seems to have failed may have been published
 	client := redis.NewClient(options)
 	defer func() { _ = client.Close() }()
@@ -65,11 +82,14 @@ func publish(ctx context.Context, n notification, count int) (servers int64, err
 				if count > 1 {
 					n.Message = fmt.Sprintf("%s %d", text, i)
 				}
+				if signing != nil {
+					signing.sign(&n, channel, uuid.NewString(), time.Now().Unix())
+				}
 				payload, err := json.Marshal(n)
 				if err != nil {
 					return err
 				}
-				p.Publish(ctx, "notify.users", payload)
+				p.Publish(ctx, channel, payload)
 			}
 			return nil
 		})
