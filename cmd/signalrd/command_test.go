@@ -5,6 +5,8 @@ import (
 	"context"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -219,6 +221,40 @@ func TestPublishAndListen(t *testing.T) {
 		t.Errorf("interrupted: %d, it shows\n%s", code, &machine.out)
 	}
 	machine.err.await(t, "disconnected")
+}
+
+// What is published for servers that take signed notifications only is signed, and
+// what is not is refused.
+func TestPublishSigned(t *testing.T) {
+	store := peers.Redis(t)
+	file := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(file, []byte("one geheim-0123456789-0123456789-0123456789\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server, url := serving(t, store.Addr(), "--notify-keys-file="+file)
+	l := begin(t, nil, "listen", url, "--user=Ale", "--count=3")
+	l.err.await(t, "connected over ")
+	for _, test := range []struct {
+		in   string
+		args []string
+		code int
+		says string
+	}{
+		{"", []string{"not signed"}, exitWell, ""},
+		{"", []string{"--notify-keys-file=" + file, "--user=Ale", "<é ☃>"}, exitWell, ""},
+		{"{\"user\":\"Ale\",\"message\":\"1\"}\n{\"message\":\"2\"}\n", []string{"--notify-keys-file=" + file}, exitWell, ""},
+		{"", []string{"--notify-keys-file=" + file + "s", "text"}, exitUsage, "--notify-keys-file: open "},
+		{"", []string{"--notify-keys-file=command_test.go", "text"}, exitUsage, "--notify-keys-file=command_test.go: line 1: "},
+	} {
+		code, _, says := outcome(t, test.in, append([]string{"publish", "--redis=redis://" + store.Addr()}, test.args...)...)
+		if code != test.code || !strings.Contains(says, test.says) {
+			t.Errorf("publish %q: %d, it says %q, want %d, %q", test.args, code, says, test.code, test.says)
+		}
+	}
+	if code := l.code(t); code != exitWell || l.out.String() != "System: <é ☃>\nSystem: 1\nSystem: 2\n" {
+		t.Errorf("%d, it shows\n%s", code, &l.out)
+	}
+	server.err.await(t, "not signed")
 }
 
 // A cluster's node counts those who listen to it only: there is nothing to complain of.

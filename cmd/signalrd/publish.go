@@ -5,18 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/redis/go-redis/v9"
 
 	"signalrd/backplane"
 	"signalrd/internal/doctor"
 	"signalrd/internal/publish"
+	"signalrd/notify"
 )
 
 // publishCommand publishes notifications.
 type publishCommand struct {
 	Text *string `arg:"" optional:"" help:"The message; without it, notifications are read from standard input."`
 	User *string `env:"-" placeholder:"NAME" help:"Whom it is for (default: everybody)."`
+
+	NotifyKeysFile string `placeholder:"FILE" help:"File with keys; notifications are signed with the first of them (default: not signed)."`
 
 	notifyChannel `embed:""`
 	notifyLimit   `embed:""`
@@ -36,6 +40,8 @@ From standard input comes a notification on each line, without "user" for everyb
 
     signalrd publish --redis=redis://redis:6379 < notifications.jsonl
 
+With --notify-keys-file they are signed, for servers that take no others.
+
 A line that is none is named with its number, and the others are published.
 
 Exit codes: 0 all were published, and a server heard each; 1 some were not; 2 the command line makes no sense.`
@@ -46,6 +52,10 @@ func (c *publishCommand) Run(ctx context.Context, s *streams) error {
 	if c.Text == nil && c.User != nil {
 		return usageError{fmt.Errorf(`--user goes with a text; on standard input each line names its own: {"user":%q,"message":"..."}`, *c.User)}
 	}
+	key, err := c.key()
+	if err != nil {
+		return usageError{err}
+	}
 	at, err := c.orLocal()
 	if err != nil {
 		return err
@@ -54,7 +64,7 @@ func (c *publishCommand) Run(ctx context.Context, s *streams) error {
 	o.MaxRetries, o.DialerRetries = -1, 1 // what seems to have failed may have been published
 	client := redis.NewClient(o)
 	defer client.Close()
-	result, err := c.publish(ctx, client, s)
+	result, err := c.publish(ctx, client, key, s)
 	if err != nil {
 		if result.Published > 0 {
 			fmt.Fprintf(s.out, "published %d\n", result.Published)
@@ -67,10 +77,27 @@ func (c *publishCommand) Run(ctx context.Context, s *streams) error {
 	return c.tell(result, at, s.out)
 }
 
-func (c *publishCommand) publish(ctx context.Context, client *redis.Client, s *streams) (publish.Result, error) {
+// key is what to sign with, nil for nothing.
+func (c *publishCommand) key() (*notify.Key, error) {
+	if c.NotifyKeysFile == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(c.NotifyKeysFile)
+	if err != nil {
+		return nil, fmt.Errorf("--notify-keys-file: %w", err)
+	}
+	keys, err := notify.ParseKeys(text)
+	if err != nil {
+		return nil, fmt.Errorf("--notify-keys-file=%s: %w", c.NotifyKeysFile, err)
+	}
+	return &keys[0], nil
+}
+
+func (c *publishCommand) publish(ctx context.Context, client *redis.Client, key *notify.Key, s *streams) (publish.Result, error) {
 	o := publish.Options{
 		Channel:  c.NotifyChannel,
 		MaxBytes: c.NotifyMaxBytes,
+		Key:      key,
 		Refused:  func(line int, why error) { fmt.Fprintf(s.err, "line %d is not published: %v\n", line, why) },
 	}
 	if c.Text != nil {

@@ -14,8 +14,12 @@ import (
 	"fmt"
 	"io"
 	"time"
+	"unicode/utf8"
 
+	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
+
+	"signalrd/notify"
 )
 
 // Notification is what travels.
@@ -28,6 +32,9 @@ type Notification struct {
 type Options struct {
 	Channel  string
 	MaxBytes int // of a notification; servers refuse what is larger
+
+	// Key is what notifications are signed with. Nil: they are not.
+	Key *notify.Key
 
 	// Refused is told of each line that is no notification.
 	Refused func(line int, why error)
@@ -59,7 +66,7 @@ func New(client *redis.Client, o Options) *Publisher { return &Publisher{client:
 
 // One publishes one notification.
 func (p *Publisher) One(ctx context.Context, n Notification) (Result, error) {
-	payload, err := n.encode(p.options.MaxBytes)
+	payload, err := n.encode(&p.options)
 	if err != nil {
 		return p.result, err
 	}
@@ -101,7 +108,7 @@ func (p *Publisher) All(ctx context.Context, in io.Reader) (Result, error) {
 func (p *Publisher) accept(lines []entry) (good []entry) {
 	for _, line := range lines {
 		var err error
-		if line.text, err = line.payload(p.options.MaxBytes); err != nil {
+		if line.text, err = line.payload(&p.options); err != nil {
 			p.result.Refused++
 			p.options.Refused(line.number, err)
 			continue
@@ -112,15 +119,15 @@ func (p *Publisher) accept(lines []entry) (good []entry) {
 }
 
 // payload is what to publish of a line.
-func (e entry) payload(maxBytes int) ([]byte, error) {
+func (e entry) payload(o *Options) ([]byte, error) {
 	if e.cut {
-		return nil, tooLong(maxBytes)
+		return nil, tooLong(o.MaxBytes)
 	}
 	n, err := parse(e.text)
 	if err != nil {
 		return nil, err
 	}
-	return n.encode(maxBytes)
+	return n.encode(o)
 }
 
 // publish sends a batch in as few round trips as it needs.
@@ -200,24 +207,49 @@ func explain(err error) error {
 }
 
 // encode makes the bytes that travel, if servers would take them.
-func (n Notification) encode(maxBytes int) ([]byte, error) {
+func (n Notification) encode(o *Options) ([]byte, error) {
 	switch {
 	case n.Message == nil:
 		return nil, fmt.Errorf("there is no message; say %s", form)
 	case n.User != nil && *n.User == "":
 		return nil, errors.New("the user is empty, which would mean everybody; leave it out if that is meant")
 	}
+	sent, err := n.signed(o)
+	if err != nil {
+		return nil, err
+	}
 	var payload bytes.Buffer
 	e := json.NewEncoder(&payload)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(n); err != nil {
+	if err := e.Encode(sent); err != nil {
 		return nil, err
 	}
 	text := bytes.TrimSuffix(payload.Bytes(), []byte("\n"))
-	if len(text) > maxBytes {
-		return nil, tooLong(maxBytes)
+	if len(text) > o.MaxBytes {
+		return nil, tooLong(o.MaxBytes)
 	}
 	return text, nil
+}
+
+// signed is a notification with all that belongs to a signature, or as it is.
+func (n Notification) signed(o *Options) (any, error) {
+	if o.Key == nil {
+		return n, nil
+	}
+	content := notify.Signed{ID: uuid.NewString(), Time: time.Now().Unix(), Message: *n.Message}
+	if n.User != nil {
+		content.User = *n.User
+	}
+	if !utf8.ValidString(content.User) || !utf8.ValidString(content.Message) { // JSON would have other bytes than are signed
+		return nil, errors.New("it is not UTF-8, and so cannot be signed")
+	}
+	return struct {
+		Notification
+		ID        string `json:"id"`
+		Time      int64  `json:"time"`
+		Key       string `json:"key"`
+		Signature string `json:"signature"`
+	}{n, content.ID, content.Time, o.Key.ID(), o.Key.Sign(o.Channel, content)}, nil
 }
 
 func tooLong(maxBytes int) error {

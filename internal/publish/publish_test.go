@@ -104,6 +104,19 @@ func TestOne(t *testing.T) {
 	}
 }
 
+// What JSON cannot hold as it is would not be what was signed.
+func TestOnlyUTF8IsSigned(t *testing.T) {
+	key, err := notify.NewKey("one", strings.Repeat("s", 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []Notification{{text("\xff"), text("hi")}, {text("Ale"), text("\xff")}} {
+		if _, err := New(nil, Options{Channel: channel, MaxBytes: maxBytes, Key: &key}).One(t.Context(), n); err == nil || !strings.Contains(err.Error(), "it is not UTF-8") {
+			t.Errorf("%q for %q: %v", *n.Message, *n.User, err)
+		}
+	}
+}
+
 func TestLines(t *testing.T) {
 	store := peers.Redis(t)
 	client := newClient(t, store.Addr(), "")
