@@ -13,11 +13,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
@@ -82,7 +84,9 @@ func publish(ctx context.Context, n notification, count int) (servers int64, err
 				if count > 1 {
 					n.Message = fmt.Sprintf("%s %d", text, i)
 				}
-				if signing != nil {
+				if signing != nil && !utf8.ValidString(n.User+n.Message) {
+					return errors.New("what is not UTF-8 cannot be signed")
+				} else if signing != nil {
 					signing.sign(&n, channel, uuid.NewString(), time.Now().Unix())
 				}
 				payload, err := json.Marshal(n)
