@@ -110,6 +110,8 @@ var shownBy = map[string]string{
 	`dotnet run --project clients/dotnet -- publish --user Ale "Your report is ready!"`: "TestWorkers",
 	"go run ./clients/go/listener http://localhost:5000/chathub Ale":                    "TestStockClientsOnTwoServers",
 
+	`NOTIFY_KEYS_FILE=/etc/signalrd.keys dotnet run --project clients/dotnet -- publish --user Ale "Your report is ready!"`: "TestSigningWorkers",
+
 	"docker compose up --build": "TestTopology",
 	`docker compose exec worker sh /worker.sh --user Ale "Your report is ready!"`: "TestTopology",
 	"docker compose kill signalrd1":                                               "TestTopology",
@@ -154,6 +156,13 @@ var runHere = map[string]string{
 	`node worker.mjs --user Ale "Your report is ready!"`:                  "published 1, heard by 1 server",
 	`python3 clients/python/worker.py --user Ale "Your report is ready!"`: "published 1, heard by 1 server",
 	`sh clients/redis-cli/worker.sh --user Ale "Your report is ready!"`:   "published 1, heard by 1 server",
+
+	"openssl rand -hex 32": "",
+	"signalrd --redis=redis://redis.example.com:6379 --notify-keys-file=/etc/signalrd.keys …":                 "not said, and not assumed without --dev:\n--origins=",
+	`signalrd publish --notify-keys-file=/etc/signalrd.keys --user Ale "Your report is ready!"`:               "published 1, heard by 1 server",
+	`NOTIFY_KEYS_FILE=/etc/signalrd.keys go run ./clients/go/worker --user Ale "Your report is ready!"`:       "published 1, heard by 1 server",
+	`NOTIFY_KEYS_FILE=/etc/signalrd.keys node clients/js/worker.mjs --user Ale "Your report is ready!"`:       "published 1, heard by 1 server",
+	`NOTIFY_KEYS_FILE=/etc/signalrd.keys python3 clients/python/worker.py --user Ale "Your report is ready!"`: "published 1, heard by 1 server",
 	"go doc ./hubs":                             "type Hub struct",
 	"go doc ./hubs/protocol JSON":               "var JSON",
 	`grep -r "func Fuzz" --include=*_test.go .`: "func Fuzz",
@@ -221,7 +230,8 @@ type place struct {
 func newPlace(t *testing.T) *place {
 	t.Helper()
 	store := peers.Redis(t)
-	s := startServer(t, "--redis=redis://"+store.Addr())
+	signing := keys(t, "one "+keySecret)
+	s := startServer(t, "--redis=redis://"+store.Addr(), "--notify-keys-file="+signing, "--notify-signed=optional")
 	bin := t.TempDir()
 	if err := os.Symlink(peers.Python(t), filepath.Join(bin, "python3")); err != nil {
 		t.Fatal(err)
@@ -240,6 +250,7 @@ func newPlace(t *testing.T) *place {
 			"--origin=https://app.example.com", "--origin=http://localhost:3000", // that --dev lets in
 			"--listen=:5000", "--listen=127.0.0.1:99999", // which is refused when all else has been found well
 			" …", "", // so that what else has to be said is missing
+			"/etc/signalrd.keys", signing,
 			"python3 ", filepath.Join(bin, "python3")+" ",
 		),
 		environment: append(os.Environ(), "REDIS_URL=redis://"+store.Addr(), "SIGNALRD_REDIS=redis://"+store.Addr()),
