@@ -125,7 +125,9 @@ var shownBy = map[string]string{
 	"user signalrd on >PASSWORD resetchannels &ChatHub:* &signalrd:* &notify.users -@all +client|setname +ping +publish +subscribe +unsubscribe +pubsub|numsub":                "TestDocumentedRightsSuffice",
 	"user signalrd on >PASSWORD resetchannels &ChatHub:* &signalrd:* &notify.users -@all +client|setname +ping +publish +subscribe +unsubscribe +pubsub|numsub +role":          "TestDocumentedRightsSuffice",
 	"user signalrd on >PASSWORD resetchannels &ChatHub:* &signalrd:* &notify.users -@all +client|setname +ping +publish +subscribe +unsubscribe +cluster|nodes +pubsub|numsub": "TestDocumentedRightsSuffice",
-	"user signalrd on >PASSWORD resetchannels -@all +client|setname +sentinel|get-master-addr-by-name":                                                                         "TestDocumentedRightsSuffice",
+	"user default reset": "TestRightsOfSecurity",
+	"user worker on >PASSWORD resetchannels &notify.users -@all +publish":                              "TestRightsOfSecurity",
+	"user signalrd on >PASSWORD resetchannels -@all +client|setname +sentinel|get-master-addr-by-name": "TestDocumentedRightsSuffice",
 }
 
 // inCI are the commands of .ci/run, and it itself.
