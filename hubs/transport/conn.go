@@ -119,8 +119,8 @@ type Prompt interface {
 	Conn
 
 	// TrySend is Send that returns at once. Where done is false and there is no
-	// error, part of the message is kept, or all of it: Finish must be
-	// called then, before anything else is sent.
+	// error, something is kept: the message, part of it, or what else is due to the
+	// client behind it. Finish must be called then, before anything else is sent.
 	TrySend(records []byte) (done bool, err error)
 
 	// Finish sends what TrySend has kept. It waits and fails as Send does.

@@ -26,13 +26,33 @@ func (s *socket) trySend(format protocol.Format, records []byte) (done bool, err
 		s.kept = append(appendHeader(nil, op, len(records)), records...)
 		return false, nil
 	}
+	if done, err := s.tryFrame(op, records); !done {
+		return false, err
+	}
+	return s.tryPong(), nil
+}
+
+// tryPong writes the pong that waits, if nobody else is writing. It returns false
+// when part of it is kept. An owner ends a socket that fails, which the reader will see.
+func (s *socket) tryPong() (done bool) {
+	for s.pongDue.Load() && s.writing.TryLock() {
+		if done, err := s.tryFrame(opPong, s.takePong()); !done && err == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// tryFrame writes a frame without waiting. It is called with writing held, and lets go of
+// it unless a part of the frame is kept: then done is false without an error.
+func (s *socket) tryFrame(op opcode, payload []byte) (done bool, err error) {
 	if s.writeFail != nil {
-		s.writing.Unlock()
+		defer s.writing.Unlock()
 		return false, s.writeFail
 	}
 	a := frameWrites.Get().(*frameWrite)
 	defer frameWrites.Put(a)
-	rest, err := a.write(s.source.raw, op, records)
+	rest, err := a.write(s.source.raw, op, payload)
 	if err != nil {
 		s.fail(err)
 	}
@@ -41,7 +61,6 @@ func (s *socket) trySend(format protocol.Format, records []byte) (done bool, err
 		return false, nil
 	}
 	s.writing.Unlock()
-	s.flushPong()
 	return err == nil, err
 }
 

@@ -98,15 +98,20 @@ func (s *socket) answerPing(payload []byte) {
 // held up by its own write at most.
 func (s *socket) flushPong() {
 	for s.pongDue.Load() && s.writing.TryLock() {
-		s.mu.Lock()
-		payload := s.pong
-		s.pong = nil
-		s.pongDue.Store(false)
-		s.mu.Unlock()
 		// The owner ends a socket that fails, which the reader will see.
-		_ = s.writeLocked(opPong, payload, time.Now().Add(s.options.SendTimeout))
+		_ = s.writeLocked(opPong, s.takePong(), time.Now().Add(s.options.SendTimeout))
 		s.writing.Unlock()
 	}
+}
+
+// takePong is what the pong holds that is to be written now. It is called with writing held.
+func (s *socket) takePong() (payload []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	payload = s.pong
+	s.pong = nil
+	s.pongDue.Store(false)
+	return payload
 }
 
 // refuse tells a client that broke the protocol. A client that does not take
