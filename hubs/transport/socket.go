@@ -42,10 +42,10 @@ type socket struct {
 
 	// guarded by mu, which is never held while waiting for the client
 	mu      sync.Mutex
-	pong    []byte
-	waker   Waker // of a reader that rests
-	stopped bool  // receiving was stopped
-	closing bool  // close was called
+	pong    []byte // to be written; nil: none
+	waker   Waker  // of a reader that rests
+	stopped bool   // receiving was stopped
+	closing bool   // close was called
 
 	watched watched
 }

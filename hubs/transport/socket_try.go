@@ -36,7 +36,12 @@ func (s *socket) trySend(format protocol.Format, records []byte) (done bool, err
 // when part of it is kept. An owner ends a socket that fails, which the reader will see.
 func (s *socket) tryPong() (done bool) {
 	for s.pongDue.Load() && s.writing.TryLock() {
-		if done, err := s.tryFrame(opPong, s.takePong()); !done && err == nil {
+		payload := s.takePong()
+		if payload == nil {
+			s.writing.Unlock()
+			continue
+		}
+		if done, err := s.tryFrame(opPong, payload); !done && err == nil {
 			return false
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"os"
 	"syscall"
 	"testing"
+
+	"signalrd/hubs/protocol"
 )
 
 // choked is a socket that takes so many writes and then no more.
@@ -76,4 +78,29 @@ func TestTrySendDoesNotWaitWithAPong(t *testing.T) {
 		t.Errorf("%v, %v", done, err)
 	}
 	client.expect(opText, "next")
+}
+
+// Of two who see that a pong is due one may have written it before the other can.
+func TestPongThatSomebodyElseHasWritten(t *testing.T) {
+	for name, write := range map[string]func(*socket) bool{
+		"after a Send":    func(s *socket) bool { s.flushPong(); return true },
+		"after a TrySend": (*socket).tryPong,
+	} {
+		t.Run(name, func(t *testing.T) {
+			conns := make(chan Conn, 1)
+			s := startServer(t, func(c Conn) { conns <- c }, nil)
+			client := s.raw(t, "")
+			socket := &(<-conns).(*webSocket).socket
+			socket.pongDue.Store(true) // as seen before the other one wrote it
+			if !write(socket) {
+				t.Error("something is kept")
+			}
+			socket.answerPing(nil)
+			client.expect(opPong, "")
+			if err := socket.send(protocol.Text, []byte("next")); err != nil {
+				t.Error(err)
+			}
+			client.expect(opText, "next")
+		})
+	}
 }

@@ -87,7 +87,7 @@ func writeFrame(conn net.Conn, op opcode, payload []byte) error {
 // only the latest ping needs one.
 func (s *socket) answerPing(payload []byte) {
 	s.mu.Lock()
-	s.pong = append([]byte(nil), payload...)
+	s.pong = append([]byte{}, payload...)
 	s.mu.Unlock()
 	s.pongDue.Store(true)
 	s.flushPong()
@@ -98,13 +98,16 @@ func (s *socket) answerPing(payload []byte) {
 // held up by its own write at most.
 func (s *socket) flushPong() {
 	for s.pongDue.Load() && s.writing.TryLock() {
-		// The owner ends a socket that fails, which the reader will see.
-		_ = s.writeLocked(opPong, s.takePong(), time.Now().Add(s.options.SendTimeout))
+		if payload := s.takePong(); payload != nil {
+			// The owner ends a socket that fails, which the reader will see.
+			_ = s.writeLocked(opPong, payload, time.Now().Add(s.options.SendTimeout))
+		}
 		s.writing.Unlock()
 	}
 }
 
-// takePong is what the pong holds that is to be written now. It is called with writing held.
+// takePong is what the pong holds that is to be written now, nil if another writer
+// was faster. It is called with writing held.
 func (s *socket) takePong() (payload []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
