@@ -471,12 +471,17 @@ func (s *socket) waitForWriter() {
 }
 
 func TestPingsAndSendsDoNotMix(t *testing.T) {
+	t.Run("Send", func(t *testing.T) { pingAndSend(t, Prompt.Send) })
+	t.Run("TrySend", func(t *testing.T) { pingAndSend(t, sendPromptly) })
+}
+
+func pingAndSend(t *testing.T, send func(c Prompt, message []byte) error) {
 	const messages = 300
 	s := startServer(t, func(c Conn) {
 		var sending sync.WaitGroup
 		sending.Go(func() {
 			for i := range messages {
-				if err := c.Send([]byte(strings.Repeat("m", 100*(i%200)+1))); err != nil {
+				if err := send(c.(Prompt), []byte(strings.Repeat("m", 100*(i%200)+1))); err != nil {
 					t.Error(err)
 				}
 			}
