@@ -356,7 +356,7 @@ func (o *outbox) sent(batch [][]byte, size int, err error) {
 // rest is the end of writing.
 func (o *outbox) rest() {
 	if len(o.queue) == 0 {
-		o.queue, o.spare = nil, nil // an idle connection holds no memory for what it may write one day
+		o.queue, o.spare, o.one[0] = nil, nil, nil // an idle connection holds no memory for what it may write one day
 	} else if o.replay.full.IsZero() {
 		o.replay.full = time.Now()
 	}

@@ -113,9 +113,16 @@ func TestOutboxThatIsIdleHoldsNothing(t *testing.T) {
 	box.put([]byte("last"))
 	close(gate)
 	box.drain()
+	box.gather([]byte("one"))
+	box.gather([]byte("and another"))
+	box.release()
+	box.drain()
 	running.Wait()
 	if room := cap(box.queue) + cap(box.spare); room > 0 {
 		t.Errorf("room for %d records is kept", room)
+	}
+	if box.one[0] != nil {
+		t.Errorf("%q is kept", box.one[0])
 	}
 }
 
