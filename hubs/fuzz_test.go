@@ -116,11 +116,15 @@ func foresee(in []byte) prospect {
 	return p
 }
 
-// recorder is a connection of which all bytes are kept.
+// recorder is a connection of which all bytes are kept. Its client takes everything
+// at once.
 type recorder struct {
 	*memory
 	sent []byte
 }
+
+func (r *recorder) TrySend(records []byte) (bool, error) { return true, r.Send(records) }
+func (r *recorder) Finish() error                        { panic("recorder: nothing is kept") }
 
 func (r *recorder) Send(records []byte) error {
 	r.change(func() { r.sent = append(r.sent, records...) })

@@ -3,7 +3,6 @@ package hubs
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +17,8 @@ import (
 )
 
 // memory is a transport.Conn without a network, and the client at its other end.
+// What a server is given is a prompt on top of it, as a WebSocket is one, unless the
+// memory is a waiting one, as other transports are.
 type memory struct {
 	id      string
 	request *http.Request
@@ -35,6 +36,8 @@ type memory struct {
 	closed  transport.CloseStatus
 	binary  bool
 	polling bool
+	served  transport.Conn  // what a server is given
+	waker   transport.Waker // of a reader that rests
 }
 
 var ids = func() func() string {
@@ -50,12 +53,18 @@ var ids = func() func() string {
 
 func newMemory(user string) *memory {
 	m := &memory{id: ids(), request: httptest.NewRequest("GET", "/hub?color=red", nil)}
-	m.changed.L = &m.mu
+	m.changed.L, m.served = &m.mu, &prompt{memory: m}
 	if user != "" {
 		m.request.Header.Set("Authorization", "Bearer "+user)
 		auth.Middleware(auth.Name{}, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { m.request = r })).
 			ServeHTTP(httptest.NewRecorder(), m.request)
 	}
+	return m
+}
+
+// waiting makes the memory one that has to wait for its client.
+func (m *memory) waiting() *memory {
+	m.served = m
 	return m
 }
 
@@ -72,7 +81,7 @@ func (m *memory) Receive(buf []byte) ([]byte, error) {
 		case m.stopped:
 			return buf, transport.ErrStopped
 		case m.lost:
-			return buf, errors.New("memory: connection lost")
+			return buf, errMemoryLost
 		case len(m.in) > 0:
 			buf = append(buf, m.in...)
 			m.in = nil
@@ -90,6 +99,16 @@ func (m *memory) change(f func()) {
 	defer m.mu.Unlock()
 	f()
 	m.changed.Broadcast()
+	m.wake()
+}
+
+// wake wakes a reader that rests when there is something to receive. It is called
+// with mu held.
+func (m *memory) wake() {
+	if w := m.waker; w != nil && (m.stopped || m.lost || m.eof || len(m.in) > 0) {
+		m.waker = nil
+		w.Wake()
+	}
 }
 
 func (m *memory) StopReceiving()            { m.change(func() { m.stopped = true }) }
@@ -105,14 +124,19 @@ func (m *memory) Send(records []byte) error {
 		m.changed.Wait()
 	}
 	if m.lost {
-		return errors.New("memory: connection lost")
+		return errMemoryLost
 	}
+	m.arrive(records)
+	return nil
+}
+
+// arrive has the client receive a message. It is called with mu held.
+func (m *memory) arrive(records []byte) {
 	m.sends++
 	for record := range strings.SplitSeq(strings.TrimSuffix(string(records), "\x1e"), "\x1e") {
 		m.out = append(m.out, record)
 	}
 	m.changed.Broadcast()
-	return nil
 }
 
 func (m *memory) Close(status transport.CloseStatus) error {
@@ -190,7 +214,7 @@ func (m *memory) expectClosed(t *testing.T, status transport.CloseStatus) {
 
 // start serves a connection as the transport does.
 func (m *memory) start(s *Server) *memory {
-	go newConnection(s, m, false).serve()
+	go newConnection(s, m.served, false).serve()
 	return m
 }
 

@@ -40,16 +40,22 @@ func (h *stressHub) OnDisconnected(string) {
 	}
 }
 
-// Work takes numbers that grow.
-func (h *stressHub) Work(n int) int {
-	if _, twice := h.accounts.running.LoadOrStore(h.ConnectionID(), true); twice {
-		h.accounts.overlapping.Add(1)
+// enter notes that a method of a client runs, with a number that grows, until it leaves.
+func (a *accounts) enter(h *Hub, n int) (leave func()) {
+	id := h.ConnectionID()
+	if _, twice := a.running.LoadOrStore(id, true); twice {
+		a.overlapping.Add(1)
 	}
-	defer h.accounts.running.Delete(h.ConnectionID())
 	if last, ok := h.Items().Load("last"); ok && last.(int) >= n {
-		h.accounts.disordered.Add(1)
+		a.disordered.Add(1)
 	}
 	h.Items().Store("last", n)
+	return func() { a.running.Delete(id) }
+}
+
+// Work takes numbers that grow.
+func (h *stressHub) Work(n int) int {
+	defer h.accounts.enter(&h.Hub, n)()
 	switch {
 	case oneIn(8):
 		pause(1, 6)
@@ -111,7 +117,11 @@ func TestStress(t *testing.T) {
 		var working sync.WaitGroup
 		clients := make([]*memory, 30)
 		for i := range clients {
-			clients[i] = newMemory("").start(s)
+			clients[i] = newMemory("")
+			if i%3 == 0 {
+				clients[i].waiting()
+			}
+			clients[i].start(s)
 			working.Go(func() { misbehave(clients[i]) })
 		}
 		if round%2 == 0 {
