@@ -96,6 +96,7 @@ var shownBy = map[string]string{
 	"go run ./cmd/signalrd --dev":                                        "TestDevelopmentMode",
 	"./signalrd listen https://chat.example.com/chathub --transport=sse": "TestPublishAndListen",
 	"signalrd --help":                                  "TestHelpShowsDefaultsAndVariables",
+	"go run ./cmd/signalbench compare":                 "TestCompare",
 	"cd clients/js && npm ci && npm start":             "TestPageOnItsFirstDay",
 	"npm ci && npm start":                              "TestPageOnItsFirstDay",
 	"npm start -- --port 3001":                         "TestPageOnItsFirstDay",

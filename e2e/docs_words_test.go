@@ -15,6 +15,7 @@ import (
 var ofOthers = []string{
 	"help", "count", "user", // workers'
 	"build", "target", "from", "interval", "start-period", // Docker's
+	"load-flags", "duration", "url", // signalbench's
 	"now", "project", "include", "port", // systemctl's, dotnet's, grep's, vite's
 }
 
