@@ -325,10 +325,15 @@ func TestMessagePackAppendDoesNotAllocate(t *testing.T) {
 		Name  string
 		Count int
 	}
-	when, one := time.Unix(1, 0), &item{"n", 1}
+	when, one, text, none := time.Unix(1, 0), &item{"n", 1}, "text", (*string)(nil)
 	messages := []Message{
 		{Type: Invocation, Target: "ReceiveMessage", Args: []any{"Ale", 42, 2.5, true, nil, []byte("b"), when, one, Raw{5}}, StreamIDs: []string{"1"}},
 		{Type: Completion, InvocationID: "1", HasResult: true, Value: strings.Repeat("x", 200)},
+		{Type: Completion, InvocationID: "1", HasResult: true, Value: &text},
+		{Type: Completion, InvocationID: "1", HasError: true, Error: text},
+		{Type: StreamItem, InvocationID: "1", Value: none},
+		{Type: Ping},
+		{Type: Ack, SequenceID: 300},
 	}
 	buf := make([]byte, 0, 1024)
 	for _, m := range messages {
