@@ -3,11 +3,45 @@ package hubs
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"signalrd/backplane"
 	"signalrd/hubs/protocol"
 )
+
+// swallower is a connection whose client takes everything at once.
+type swallower struct {
+	*memory
+	taken atomic.Int64 // messages
+}
+
+func (s *swallower) TrySend([]byte) (done bool, err error) {
+	s.taken.Add(1)
+	return true, nil
+}
+
+func (s *swallower) Finish() error { panic("swallower: nothing is kept") }
+
+// swallow opens connections whose clients take everything at once.
+func swallow(t testing.TB, s *Server, n int) []*connection {
+	t.Helper()
+	for range n {
+		client := &swallower{memory: newMemory("")}
+		client.served = client
+		client.connect(t, s)
+	}
+	return s.snapshot()
+}
+
+// taken is how many messages the clients have got, when all are idle again.
+func taken(connections []*connection) (messages int64) {
+	for _, c := range connections {
+		c.out.drain()
+		messages += c.transport.(*swallower).taken.Load()
+	}
+	return messages
+}
 
 // BenchmarkDispatch is an invocation from bytes to bytes: parsed, bound,
 // called and completed, without a transport.
@@ -69,4 +103,29 @@ func BenchmarkFanOut(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/clients, "ns/delivery")
+}
+
+// BenchmarkDelivery sends one message after the other to 1,000 clients that take
+// everything at once, and waits until all are idle again; or many messages.
+func BenchmarkDelivery(b *testing.B) {
+	const clients = 1000
+	for _, burst := range []int{1, 100} {
+		b.Run(fmt.Sprintf("burst of %d", burst), func(b *testing.B) {
+			local := backplane.NewLocal()
+			s := newTestServer(b, newEventLog().hub, &Options{Backplane: local})
+			connections := swallow(b, s, clients)
+			text := strings.Repeat("x", 64)
+			b.ReportAllocs()
+			for b.Loop() {
+				for range burst {
+					if err := local.Send(b.Context(), backplane.All(), "Message", text); err != nil {
+						b.Fatal(err)
+					}
+				}
+				taken(connections)
+			}
+			deliveries := float64(b.N) * float64(clients*burst)
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/deliveries, "ns/delivery")
+		})
+	}
 }

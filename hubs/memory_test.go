@@ -170,7 +170,7 @@ func (m *memory) invoke(id, target string, args ...any) {
 }
 
 // wait blocks until done, which is called with the lock held, says so.
-func (m *memory) wait(t *testing.T, what string, done func() bool) {
+func (m *memory) wait(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	timeout := time.AfterFunc(20*time.Second, func() { m.change(func() {}) })
 	defer timeout.Stop()
@@ -186,7 +186,7 @@ func (m *memory) wait(t *testing.T, what string, done func() bool) {
 }
 
 // expect waits for the next records and compares them.
-func (m *memory) expect(t *testing.T, want ...string) {
+func (m *memory) expect(t testing.TB, want ...string) {
 	t.Helper()
 	for _, record := range want {
 		m.wait(t, record, func() bool { return len(m.out) > 0 })
@@ -219,7 +219,7 @@ func (m *memory) start(s *Server) *memory {
 }
 
 // connect also shakes hands.
-func (m *memory) connect(t *testing.T, s *Server) *memory {
+func (m *memory) connect(t testing.TB, s *Server) *memory {
 	t.Helper()
 	m.start(s)
 	m.write(`{"protocol":"json","version":1}` + "\x1e")
@@ -228,7 +228,7 @@ func (m *memory) connect(t *testing.T, s *Server) *memory {
 }
 
 // newTestServer makes a server that is shut down with the test.
-func newTestServer(t *testing.T, newHub func() Interface, options *Options) *Server {
+func newTestServer(t testing.TB, newHub func() Interface, options *Options) *Server {
 	t.Helper()
 	s, err := NewServer(newHub, options)
 	if err != nil {
@@ -238,7 +238,7 @@ func newTestServer(t *testing.T, newHub func() Interface, options *Options) *Ser
 	return s
 }
 
-func shutdown(t *testing.T, s *Server) {
+func shutdown(t testing.TB, s *Server) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
