@@ -33,6 +33,9 @@
 //
 // The invocations of one client run one after the other, those of different
 // clients beside each other. Each runs on a hub of its own.
+//
+// Package signalrd/hubs/hubtest tests hubs, in memory; docs/hubs.md is how to
+// write them.
 package hubs
 
 import (

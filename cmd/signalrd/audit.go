@@ -17,7 +17,7 @@ import (
 
 // auditFlags say what is written down for later (docs/notifications.md).
 type auditFlags struct {
-	Audit     string `placeholder:"FILE" help:"File to write a line of JSON to about each notification, each refused sign-in and each limit reached; SIGHUP opens it anew; \"-\" for standard output (default: none)."`
+	Audit     string `placeholder:"FILE" help:"File to write a line of JSON to about each notification and each refused sign-in; SIGHUP opens it anew; \"-\" for standard output (default: none)."`
 	AuditText bool   `help:"Write the texts of notifications there, too (default: off)."`
 }
 
