@@ -46,17 +46,16 @@ func (b *buffer) acquire(ctx context.Context) error {
 func (b *buffer) release() { <-b.putting }
 
 // put appends p. full says that the putter has to await room before it goes
-// on. It fails with the reason when the buffer has been finished.
+// on. It fails with the reason when the buffer has been finished, unless there is
+// nothing to append.
 func (b *buffer) put(p []byte) (full bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case b.stopped:
+	case b.stopped || len(p) == 0:
 		return false, nil
 	case b.end != nil:
 		return false, b.end
-	case len(p) == 0:
-		return false, nil
 	}
 	b.bytes = append(b.bytes, p...)
 	notify(b.arrived)

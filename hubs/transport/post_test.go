@@ -100,6 +100,30 @@ func TestPostWhenTheConnectionEnds(t *testing.T) {
 	}
 }
 
+// TestPostThatEndsAfterItsConnection has all of a body reach the hub, which ends the
+// connection before the end of the body is seen.
+func TestPostThatEndsAfterItsConnection(t *testing.T) {
+	conns := make(chan Conn, 1)
+	s := startServer(t, func(c Conn) { conns <- c }, nil)
+	l := s.listen(t)
+	c := <-conns
+	body, writer := io.Pipe()
+	status := make(chan int, 1)
+	go func() {
+		got, _ := s.tryPost(t, l.token, body)
+		status <- got
+	}()
+	io.WriteString(writer, "all there is")
+	if got, err := c.Receive(nil); err != nil || string(got) != "all there is" {
+		t.Errorf("%q, %v", got, err)
+	}
+	c.Close(CloseNormal)
+	writer.Close()
+	if got := <-status; got != 200 {
+		t.Errorf("answered %d", got)
+	}
+}
+
 // TestUnusedConnectionExpiresUnderAPost is the same before any transport.
 func TestUnusedConnectionExpiresUnderAPost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
