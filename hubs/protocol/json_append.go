@@ -110,11 +110,11 @@ func appendJSONValue(dst []byte, v any) ([]byte, error) {
 	case bool:
 		return strconv.AppendBool(dst, v), nil
 	case int:
-		return strconv.AppendInt(dst, int64(v), 10), nil
+		return appendJSONInteger(dst, v), nil
 	case int32:
-		return strconv.AppendInt(dst, int64(v), 10), nil
+		return appendJSONInteger(dst, v), nil
 	case int64:
-		return strconv.AppendInt(dst, v, 10), nil
+		return appendJSONInteger(dst, v), nil
 	case uint32:
 		return strconv.AppendUint(dst, uint64(v), 10), nil
 	case uint64:
@@ -126,24 +126,33 @@ func appendJSONValue(dst []byte, v any) ([]byte, error) {
 	case Raw:
 		return appendJSONRaw(dst, v)
 	case *string:
-		return appendNullable(dst, v)
+		return appendNullable(dst, v, appendJSONString), nil
 	case *int:
-		return appendNullable(dst, v)
+		return appendNullable(dst, v, appendJSONInteger), nil
 	case *int64:
-		return appendNullable(dst, v)
-	case *float64:
-		return appendNullable(dst, v)
+		return appendNullable(dst, v, appendJSONInteger), nil
 	case *bool:
-		return appendNullable(dst, v)
+		return appendNullable(dst, v, strconv.AppendBool), nil
+	case *float64:
+		if v != nil {
+			return appendJSONFloat(dst, *v)
+		}
+		return append(dst, "null"...), nil
 	}
 	return appendMarshaled(dst, v)
 }
 
-func appendNullable[T any](dst []byte, v *T) ([]byte, error) {
+// appendNullable appends what v points to, which would have to be allocated to be
+// any value.
+func appendNullable[T any](dst []byte, v *T, appendValue func([]byte, T) []byte) []byte {
 	if v == nil {
-		return append(dst, "null"...), nil
+		return append(dst, "null"...)
 	}
-	return appendJSONValue(dst, *v)
+	return appendValue(dst, *v)
+}
+
+func appendJSONInteger[T int | int32 | int64](dst []byte, n T) []byte {
+	return strconv.AppendInt(dst, int64(n), 10)
 }
 
 // appendJSONRaw appends what somebody else encoded, byte for byte (protocol

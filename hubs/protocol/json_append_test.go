@@ -182,15 +182,25 @@ func TestJSONEscapesAsDotNetDoes(t *testing.T) {
 }
 
 func TestJSONAppendAllocatesNothing(t *testing.T) {
-	m := Message{Type: Invocation, InvocationID: "1", Target: "Types",
-		Args: []any{nil, "grüße", true, 1, int32(2), int64(3), 2.5, []byte{1, 2, 3}}}
+	text, number, fraction, yes, none := strings.Repeat("plain, ", 20)+"\"quoted\" and grüße", 70_000, 2.5, true, (*string)(nil)
+	messages := []Message{
+		{Type: Invocation, InvocationID: "1", Target: "Types", Args: []any{nil, "grüße", true, 1, int32(2), int64(3), 2.5, []byte{1, 2, 3}}},
+		{Type: Invocation, Target: "Nullable", Args: []any{&text, &number, &fraction, &yes, none}},
+		{Type: Completion, InvocationID: "1", HasResult: true, Value: text},
+		{Type: Completion, InvocationID: "1", HasError: true, Error: text},
+		{Type: StreamItem, InvocationID: "1", Value: 2.5},
+		{Type: Ping},
+		{Type: Ack, SequenceID: 300},
+	}
 	buf := make([]byte, 0, 1024)
-	allocs := testing.AllocsPerRun(100, func() {
-		if _, err := JSON.Append(buf, &m); err != nil {
-			t.Fatal(err)
+	for _, m := range messages {
+		allocs := testing.AllocsPerRun(100, func() {
+			if _, err := JSON.Append(buf, &m); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if allocs != 0 {
+			t.Errorf("%v allocations for a message of type %d with common values, want none", allocs, m.Type)
 		}
-	})
-	if allocs != 0 {
-		t.Errorf("%v allocations for common values, want none", allocs)
 	}
 }
