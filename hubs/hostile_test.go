@@ -139,7 +139,7 @@ func TestEndBetweenBindingAndCalling(t *testing.T) {
 func TestOneGoroutineWhenIdle(t *testing.T) {
 	log := newEventLog()
 	s := newTestServer(t, log.hub, &Options{KeepAliveInterval: time.Hour, HandshakeTimeout: 40 * time.Millisecond})
-	c := newMemory("").connect(t, s)
+	c := newMemory("").waiting().connect(t, s)
 	c.invoke("1", "Nothing")
 	c.expect(t, result("null"))
 	before := settledGoroutines(1 << 20)

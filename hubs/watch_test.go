@@ -82,12 +82,20 @@ func TestWatchHandsOver(t *testing.T) {
 			if !same(0, 1, 2, 3) || same(3, 4) || !same(4, 5, 6) || same(6, 7) {
 				t.Errorf("calls ran on goroutines %q", ran.on)
 			}
-			c.invoke("1", "UntilGone")
-			c.leave()
-			synctest.Wait()
-			time.Sleep(10 * patience)
-			if took := ran.took(); len(took) != 1 || took[0] < patience || took[0] > 2*patience {
-				t.Errorf("patience %v: the client's leaving was noticed after %v", patience, took)
+			for offset := range time.Duration(4) { // to the watch's ticks
+				c := newMemory("").connect(t, s)
+				time.Sleep(offset * patience / 4)
+				c.invoke("1", "UntilGone")
+				c.leave()
+				time.Sleep(10 * patience)
+			}
+			for i, took := range ran.took() {
+				if took < patience || took > 2*patience {
+					t.Errorf("patience %v: that client %d left was noticed after %v", patience, i, took)
+				}
+			}
+			if n := len(ran.took()); n != 4 {
+				t.Errorf("that %d clients of 4 left was noticed", n)
 			}
 		})
 	}

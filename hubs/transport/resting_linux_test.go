@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -348,6 +349,43 @@ func TestRestAndTheEndAtOnce(t *testing.T) {
 				client.Close()
 			}
 			eventually(t, "all numbers are given back", func() bool { given, _ := s.held(); return given == 0 })
+		})
+	}
+}
+
+// interrupted is a socket to which something happens before epoll is told to watch it.
+type interrupted struct {
+	syscall.RawConn
+	before func()
+}
+
+func (i *interrupted) Control(f func(fd uintptr)) error {
+	i.before()
+	return i.RawConn.Control(f)
+}
+
+// The same, at the worst moment.
+func TestTheEndInTheMiddleOfRest(t *testing.T) {
+	for name, end := range map[string]func(c Conn, client *rawClient){
+		"Abort":         func(c Conn, _ *rawClient) { c.Abort() },
+		"StopReceiving": func(c Conn, _ *rawClient) { c.StopReceiving() },
+		"bytes":         func(_ Conn, client *rawClient) { client.send(clientFrame(0x81, "x")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			conns := make(chan Conn, 1)
+			s := startServer(t, func(c Conn) { conns <- c }, nil)
+			client := s.raw(t, "")
+			c, b := (<-conns).(Resting), newBell()
+			source := &c.(*webSocket).socket.source
+			source.raw = &interrupted{source.raw, func() { end(c, client) }}
+			if !c.Rest(b) {
+				t.Error("it does not rest, but somebody is or will be woken")
+			}
+			b.once(t)
+			c.Abort()
+			if given, _ := s.held(); given > 0 || b.rang() {
+				t.Errorf("%d numbers are still given, woken again: %v", given, b.rang())
+			}
 		})
 	}
 }

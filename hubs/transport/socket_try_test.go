@@ -40,15 +40,25 @@ func numbered(n, size int) string {
 func fill(t testing.TB, c Prompt, size int) (sent int) {
 	t.Helper()
 	for {
-		done, err := c.TrySend([]byte(numbered(sent, size)))
+		message := []byte(numbered(sent, size))
+		done, err := c.TrySend(message)
 		if err != nil {
 			t.Fatalf("message %d: %v", sent, err)
 		}
 		sent++
+		clear(message) // it is the caller's again
+		scribble()
 		if !done {
 			return sent
 		}
 	}
+}
+
+// scribble stands for another connection that borrows what is borrowed for a write.
+func scribble() {
+	a := frameWrites.Get().(*frameWrite)
+	clear(a.chunk[:])
+	frameWrites.Put(a)
 }
 
 // sendPromptly is Send by way of TrySend.
