@@ -364,9 +364,9 @@ func (o *outbox) rest() {
 	o.changed.Broadcast()
 }
 
-// messageBytes is how much is gathered into one message; a record that is
-// larger travels alone. Clients written with github.com/philippseith/signalr
-// by default drop the connection over a larger WebSocket message.
+// messageBytes is how much is gathered into one message, in memory that is
+// borrowed; a record that is larger travels alone, as it is. Clients written with
+// github.com/philippseith/signalr by default drop the connection over a larger WebSocket message.
 const messageBytes = 32 << 10
 
 // sendAll sends a batch of records as one message, or as few as they fit in,

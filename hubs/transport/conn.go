@@ -120,7 +120,8 @@ type Prompt interface {
 
 	// TrySend is Send that returns at once. Where done is false and there is no
 	// error, something is kept: the message, part of it, or what else is due to the
-	// client behind it. Finish must be called then, before anything else is sent.
+	// client behind it. Finish must be called then, before anything else is sent. Records of
+	// more than 32 KiB may be kept as they are: until then they must not change.
 	TrySend(records []byte) (done bool, err error)
 
 	// Finish sends what TrySend has kept. It waits and fails as Send does.

@@ -34,8 +34,8 @@ type socket struct {
 	writeFail error // why nothing more can be written
 
 	// owned by the sender
-	kept     []byte // by trySend, for finish
-	midFrame bool   // kept is the rest of a frame; writing is held meanwhile
+	kept     net.Buffers // by trySend, for finish
+	midFrame bool        // kept is the rest of a frame; writing is held meanwhile
 
 	pongDue  atomic.Bool // pong waits to be written
 	farewell atomic.Bool // a close frame has been written

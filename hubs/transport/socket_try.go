@@ -3,6 +3,8 @@ package transport
 import (
 	"bytes"
 	"fmt"
+	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -13,7 +15,8 @@ import (
 // Sending without waiting. What the system does not take at once is kept: the
 // rest of a frame whose beginning is out, which nobody may write between; or a
 // whole frame, where somebody else is writing or the socket is none that
-// can be tried.
+// can be tried. Of a large message only the beginning is copied for that: thousands
+// may be sent the same.
 
 // trySend is send that does not wait for the client. When done is false, finish
 // has to follow. One goroutine at a time may call trySend, finish or send.
@@ -23,7 +26,8 @@ func (s *socket) trySend(format protocol.Format, records []byte) (done bool, err
 	}
 	op := opcodeOf(format)
 	if s.source.raw == nil || !s.writing.TryLock() {
-		s.kept = append(appendHeader(nil, op, len(records)), records...)
+		fits := min(len(records), copied)
+		s.keep(append(appendHeader(nil, op, len(records)), records[:fits]...), records[fits:])
 		return false, nil
 	}
 	if done, err := s.tryFrame(op, records); !done {
@@ -57,16 +61,24 @@ func (s *socket) tryFrame(op opcode, payload []byte) (done bool, err error) {
 	}
 	a := frameWrites.Get().(*frameWrite)
 	defer frameWrites.Put(a)
-	rest, err := a.write(s.source.raw, op, payload)
+	begun, rest, err := a.write(s.source.raw, op, payload)
 	if err != nil {
 		s.fail(err)
 	}
-	if len(rest) > 0 && err == nil {
-		s.kept, s.midFrame = bytes.Clone(rest), true
+	if len(begun)+len(rest) > 0 && err == nil {
+		s.keep(bytes.Clone(begun), rest)
+		s.midFrame = true
 		return false, nil
 	}
 	s.writing.Unlock()
 	return err == nil, err
+}
+
+// copied is how much of a message is copied when it is kept.
+const copied = len(chunk{}) - maxHeader
+
+func (s *socket) keep(begun, rest []byte) {
+	s.kept = slices.DeleteFunc(net.Buffers{begun, rest}, func(p []byte) bool { return len(p) == 0 })
 }
 
 // finish sends what trySend has kept, and waits for the client.
@@ -77,7 +89,7 @@ func (s *socket) finish() error {
 	err := s.writeFail
 	if err == nil {
 		s.conn.SetWriteDeadline(time.Now().Add(s.options.SendTimeout))
-		if _, err = s.conn.Write(s.kept); err != nil {
+		if _, err = s.kept.WriteTo(s.conn); err != nil {
 			s.fail(err)
 		}
 		s.conn.SetWriteDeadline(time.Time{})
@@ -111,16 +123,18 @@ var frameWrites = sync.Pool{New: func() any {
 	return a
 }}
 
-// write writes a frame as far as that is possible at once, and returns the
-// rest, which is valid until the frameWrite is used again.
-func (a *frameWrite) write(raw syscall.RawConn, op opcode, payload []byte) (rest []byte, err error) {
+// write writes a frame as far as that is possible at once, and returns what is left:
+// of its beginning, which is valid until the frameWrite is used again, and of the
+// payload behind that.
+func (a *frameWrite) write(raw syscall.RawConn, op opcode, payload []byte) (begun, rest []byte, err error) {
 	frame := appendHeader(a.chunk[:0], op, len(payload))
 	fits := min(len(payload), len(a.chunk)-len(frame))
 	frame, payload = append(frame, payload[:fits]...), payload[fits:]
-	if rest, err = a.writeBytes(raw, frame); len(rest) > 0 || err != nil || len(payload) == 0 {
-		return append(rest, payload...), err
+	if begun, err = a.writeBytes(raw, frame); len(begun) > 0 || err != nil || len(payload) == 0 {
+		return begun, payload, err
 	}
-	return a.writeBytes(raw, payload)
+	rest, err = a.writeBytes(raw, payload)
+	return nil, rest, err
 }
 
 func (a *frameWrite) writeBytes(raw syscall.RawConn, p []byte) (rest []byte, err error) {

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 
 	"signalrd/hubs/protocol"
+	"signalrd/internal/allocation"
 )
 
 // narrow has the system hold little of what a connection sends.
@@ -46,7 +48,9 @@ func fill(t testing.TB, c Prompt, size int) (sent int) {
 			t.Fatalf("message %d: %v", sent, err)
 		}
 		sent++
-		clear(message) // it is the caller's again
+		if size <= 32<<10 {
+			clear(message) // it is the caller's again
+		}
 		scribble()
 		if !done {
 			return sent
@@ -268,6 +272,40 @@ func TestTrySendAfterADeadline(t *testing.T) {
 				t.Fatalf("%v, %v", done, err)
 			}
 			client.expect(opText, "after")
+		})
+	}
+}
+
+// A large message that thousands are sent is there once, whether they take it at
+// once or not.
+func TestTrySendCopiesNoLargeMessage(t *testing.T) {
+	const size = 8 << 20
+	message := bytes.Repeat([]byte("large"), size/5)
+	for name, startOne := range servers {
+		t.Run(name, func(t *testing.T) {
+			conns := make(chan Conn, 1)
+			s, httpClient := startOne(t, func(c Conn) { conns <- c }, nil)
+			allocation.Within(t, size/4, func() {
+				client := s.dial(t, httpClient)
+				defer client.CloseNow()
+				c := (<-conns).(Prompt)
+				if done, err := c.TrySend(message); done || err != nil {
+					t.Fatalf("%v, %v", done, err)
+				}
+				finished := make(chan error, 1)
+				go func() { finished <- c.Finish() }()
+				_, reader, err := client.Reader(contextFor(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n, err := io.Copy(io.Discard, reader); n != int64(len(message)) || err != nil {
+					t.Errorf("%d bytes, %v", n, err)
+				}
+				if err := <-finished; err != nil {
+					t.Error(err)
+				}
+				c.Abort()
+			})
 		})
 	}
 }
