@@ -77,7 +77,7 @@ func sendPromptly(c Prompt, message []byte) error {
 // A client that does not read is not waited for. What it has not taken is kept,
 // and it gets everything whole and in order when it reads.
 func TestTrySend(t *testing.T) {
-	const more = 20
+	const more = 5
 	for name, startOne := range servers {
 		for _, size := range []int{100, len(chunk{}) - maxHeader, 40_000, 1 << 20} {
 			t.Run(name+" "+byteCount(size), func(t *testing.T) {
