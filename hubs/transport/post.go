@@ -61,11 +61,14 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, in *buffer) er
 	control := http.NewResponseController(w)
 	piece := chunks.Get().(*chunk)
 	defer chunks.Put(piece)
+	patience := bodyPatience{pause: h.options.DisconnectTimeout}
 	for {
 		// Where the deadline cannot be set, the server's own times hold.
-		_ = control.SetReadDeadline(time.Now().Add(h.options.DisconnectTimeout))
+		began := time.Now()
+		_ = control.SetReadDeadline(began.Add(patience.left()))
 		n, err := body.Read(piece[:])
 		_ = control.SetReadDeadline(time.Time{})
+		patience.read(n, time.Since(began))
 		full, failure := in.put(piece[:n])
 		if failure == nil && full {
 			failure = in.awaitRoom(r.Context())
@@ -79,4 +82,27 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, in *buffer) er
 			return errBodyUnreadable
 		}
 	}
+}
+
+// minBodyRate is how many bytes a second have to come of a body, as in the HTTP
+// server that ASP.NET Core comes with.
+const minBodyRate = 240
+
+// bodyPatience is how long the next piece of a body is waited for. A client may pause, and
+// need not be fast, but who sends a byte now and then does not hold a
+// connection for ever. What it has to wait itself does not count.
+type bodyPatience struct {
+	pause    time.Duration // the longest, and what may be lost altogether
+	spent    time.Duration // waiting
+	received int           // bytes
+}
+
+func (p *bodyPatience) left() time.Duration {
+	due := time.Duration(p.received) * time.Second / minBodyRate
+	return min(p.pause, p.pause+due-p.spent)
+}
+
+func (p *bodyPatience) read(n int, waited time.Duration) {
+	p.received += n
+	p.spent += waited
 }

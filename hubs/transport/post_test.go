@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"signalrd/internal/memnet"
 )
 
 // TestPostBeforeATransport has what was posted early reach the hub whatever the
@@ -221,6 +223,61 @@ func TestUnreadableBodies(t *testing.T) {
 	l.expect("not all of it")
 	s.post(t, l.token, "still here")
 	l.expect("still here")
+}
+
+// TestSlowBodies sends bodies without a pause that is too long. Whoever sends a few
+// bytes now and then is told to go; a body that comes at a walk is taken whole.
+func TestSlowBodies(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		bytes  int // at once
+		every  time.Duration
+		pieces int
+		status int
+		after  time.Duration
+	}{
+		{"a byte now and then", 1, 10 * time.Second, 1000, 400, 15 * time.Second},
+		{"a byte a second", 1, time.Second, 1000, 400, 15 * time.Second},
+		{"at a walk", 300, time.Second, 60, 200, time.Minute},
+		{"with pauses", 4200, 14 * time.Second, 4, 200, 56 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := startPolled(t, nil)
+				poll := p.background()
+				l := memnet.Listen()
+				server := &http.Server{Handler: p.h}
+				go server.Serve(l)
+				defer server.Close()
+				conn, err := l.Dial(t.Context(), "", "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				var writing sync.WaitGroup
+				defer writing.Wait()
+				defer conn.Close()
+				writing.Go(func() {
+					fmt.Fprintf(conn, "POST /hub?id=%s HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n", p.token, test.bytes*test.pieces)
+					for range test.pieces {
+						time.Sleep(test.every)
+						if _, err := conn.Write(make([]byte, test.bytes)); err != nil {
+							return
+						}
+					}
+				})
+				began := time.Now()
+				answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(began).Round(time.Second); answer.StatusCode != test.status || took != test.after {
+					t.Errorf("%d after %v, want %d after %v", answer.StatusCode, took, test.status, test.after)
+				}
+				p.Abort()
+				<-poll
+			})
+		})
+	}
 }
 
 // TestLongestBody posts as much as may be, and one byte more without saying so
