@@ -154,7 +154,7 @@ func (h *Handler) run(conn Conn) {
 func (h *Handler) guard(conn Conn, message string, something func()) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			level.Error(h.options.Logger).Log("msg", message, "connection", conn.ID(), "panic", fmt.Sprint(reason), "stack", debug.Stack())
+			level.Error(h.options.Logger).Log("msg", message, "connection", conn.ID(), "panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
 			conn.Abort()
 		}
 	}()

@@ -125,7 +125,7 @@ func (s *Scheme) Authenticate(r *http.Request) (*auth.User, error) {
 	}
 	claims, err := s.verify(r.Context(), token)
 	if err != nil {
-		level.Debug(s.options.Logger).Log("msg", "token refused", "err", err)
+		level.Debug(s.options.Logger).Log("msg", "token refused", "client", r.RemoteAddr, "err", err)
 		return nil, err
 	}
 	return s.user(claims), nil
