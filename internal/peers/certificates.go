@@ -49,8 +49,15 @@ func NewAuthority(t testing.TB) *Authority {
 // localhost, or is a client. It returns their paths.
 func (a *Authority) Issue(name string) (cert, key string) {
 	a.t.Helper()
+	return a.IssueFor(name, lifetime)
+}
+
+// IssueFor is Issue for some time from now on; below 0, it is over.
+func (a *Authority) IssueFor(name string, left time.Duration) (cert, key string) {
+	a.t.Helper()
 	own := newKey(a.t)
 	template := newTemplate(name)
+	template.NotAfter = template.NotAfter.Add(left - lifetime)
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
 	template.DNSNames = []string{"localhost"}
@@ -94,12 +101,15 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
+// lifetime is how long certificates are good.
+const lifetime = time.Hour
+
 func newTemplate(name string) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()),
 		Subject:      pkix.Name{CommonName: name},
 		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
+		NotAfter:     time.Now().Add(lifetime),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 	}
 }
