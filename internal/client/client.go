@@ -108,14 +108,23 @@ func ParseURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "" || u.Opaque != "":
-		return nil, fmt.Errorf("%q is no URL of a hub: say one like http://127.0.0.1:5000/chathub", text)
+		return nil, fmt.Errorf("%q is no URL of a hub: say one like http://127.0.0.1:5000/chathub", shown(text))
 	case u.Scheme == "ws", u.Scheme == "wss":
 		u.Scheme = "http" + strings.TrimPrefix(u.Scheme, "ws")
 	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("%q: a hub is at http:// or https://", text)
+		return nil, fmt.Errorf("%q: a hub is at http:// or https://", shown(text))
 	}
 	u.Fragment = ""
 	return u, nil
+}
+
+// shown is a URL without what may be secret in it: a user's password, a query.
+func shown(text string) string {
+	text, _, _ = strings.Cut(text, "?")
+	if scheme, rest, ok := strings.Cut(text, "://"); ok {
+		text = scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
+	}
+	return text
 }
 
 // Connect negotiates, and opens the first of the transports that the server offers and

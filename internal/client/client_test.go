@@ -199,6 +199,9 @@ func TestParseURL(t *testing.T) {
 		"redis://h":                "http:// or https://",
 		"http://":                  "no URL of a hub",
 		"http://h/%zz":             "no URL of a hub",
+
+		"http://ale:geheim@h/%zz?access_token=geheim": `"http://h/%zz" is no URL of a hub`,
+		"redis://ale:geheim@h/?a=geheim":              `"redis://h/": a hub is at`,
 	} {
 		u, err := ParseURL(text)
 		if err == nil && u.String() != want || err != nil && !strings.Contains(err.Error(), want) {
