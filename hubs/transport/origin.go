@@ -143,3 +143,17 @@ func isOwnHost(text, own string) bool {
 	}
 	return strings.EqualFold(host, o.host) && port == o.port
 }
+
+// shownOrigin is the origin of a request as the log has it: a client may send
+// anything, a token as well.
+func shownOrigin(r *http.Request) string {
+	text := r.Header.Get("Origin")
+	if text == "null" { // a page that has none, such as one from a file
+		return text
+	}
+	o, err := parseOrigin(text)
+	if err != nil {
+		return "(malformed)"
+	}
+	return o.String()
+}

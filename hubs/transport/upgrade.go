@@ -36,7 +36,7 @@ func hasToken(values []string, token string) bool {
 // connection that is served, or with what is wrong.
 func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request) {
 	if !h.origins.admit(r) {
-		level.Info(h.options.Logger).Log("msg", "WebSocket refused: its origin is neither this host nor listed in Origins", "origin", r.Header.Get("Origin"), "host", r.Host, "client", r.RemoteAddr)
+		level.Info(h.options.Logger).Log("msg", "WebSocket refused: its origin is neither this host nor listed in Origins", "origin", shownOrigin(r), "host", r.Host, "client", r.RemoteAddr)
 		answerAs(w, "", http.StatusForbidden, "")
 		return
 	}
