@@ -97,6 +97,13 @@ func SystemdAnalyze(t testing.TB) string {
 	return find(t, "systemd-analyze", "install systemd so that systemd-analyze is in PATH (on Linux)", "systemd-analyze")
 }
 
+// SystemdSocketActivate returns the path of the command that opens sockets and starts a
+// server when somebody connects, as systemd does; that need not run.
+func SystemdSocketActivate(t testing.TB) string {
+	t.Helper()
+	return find(t, "systemd-socket-activate", "install systemd so that systemd-socket-activate is in PATH (on Linux)", "systemd-socket-activate")
+}
+
 // Reference returns the path of the command that SIGNALRD_REFERENCE names. Its
 // first start may take minutes: it may build what it runs.
 func Reference(t testing.TB) string {
