@@ -3,18 +3,21 @@ package main
 import (
 	"fmt"
 	"io"
-	"net"
 	"strings"
+
+	"signalrd/internal/edge"
 )
 
 // announce prints what is served and how to try it.
-func announce(out io.Writer, c *config, addr net.Addr, users *signIn, f *farm) {
+func announce(out io.Writer, c *config, bound []edge.Bound, users *signIn, f *farm) {
 	line := func(what, format string, args ...any) {
 		fmt.Fprintf(out, "  %-14s %s\n", what, fmt.Sprintf(format, args...))
 	}
 	fmt.Fprintln(out, "signalrd serves")
-	line("hub", "http://%s%s", addr, c.Path)
-	line("health", "http://%s/healthz", addr)
+	for _, b := range bound {
+		line("hub", "%s", urlAt(b, c.Network.BasePath+c.Path))
+		line("health", "%s", urlAt(b, c.Network.BasePath+"/healthz"))
+	}
 	switch {
 	case f.embedded != nil:
 		line("Redis", "%s (embedded: none answered there)", f.address)
@@ -45,6 +48,18 @@ func announce(out io.Writer, c *config, addr net.Addr, users *signIn, f *farm) {
 	}
 	line("or", `go run ./cmd/signalrd publish%s --user Ale "Your report is ready!"`, at)
 	if c.SignIn.Auth == "name" {
-		line("and listen", "go run ./cmd/signalrd listen http://%s%s --user Ale", addr, c.Path)
+		line("and listen", "go run ./cmd/signalrd listen %s --user Ale", urlAt(bound[0], c.Network.BasePath+c.Path))
 	}
+}
+
+// urlAt is a path on a socket, as people write it.
+func urlAt(at edge.Bound, path string) string {
+	scheme := "http"
+	if at.Secure {
+		scheme = "https"
+	}
+	if at.Network() == "unix" {
+		return fmt.Sprintf("%s://localhost%s at unix:%s", scheme, path, at)
+	}
+	return fmt.Sprintf("%s://%s%s", scheme, at, path)
 }

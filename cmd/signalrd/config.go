@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -13,7 +14,8 @@ import (
 type config struct {
 	Dev bool `help:"Development: listen on 127.0.0.1:5000, use the Redis on 127.0.0.1:6379 or start one there, allow pages from http://localhost:3000, and take access tokens for user names. Other flags override each of these."`
 
-	Listen  string      `default:"127.0.0.1:5000" placeholder:"ADDR" help:"Address to serve HTTP on (default: ${default})."`
+	configFlag `embed:""`
+
 	Origins []string    `placeholder:"ORIGIN" help:"Origins whose pages may connect, such as https://app.example.com; \"none\" for this server's own only, \"*\" for any (default: must be said; with --dev http://localhost:3000)."`
 	SignIn  signInFlags `embed:""`
 
@@ -22,6 +24,8 @@ type config struct {
 
 	redisConfig `embed:"" set:"redis_default=must be said unless --backplane=local; with --dev redis://127.0.0.1:6379"`
 	spoolFlags  `embed:""`
+
+	Network networkFlags `embed:""`
 
 	Path                string   `default:"/chathub" placeholder:"PATH" help:"Path of the hub (default: ${default})."`
 	Transports          []string `default:"websockets,sse,longpolling" placeholder:"NAME" help:"How clients may connect: websockets, sse, longpolling (default: ${default})."`
@@ -46,7 +50,7 @@ type config struct {
 
 	MayEmbed bool `kong:"-"` // a Redis may be started if none answers
 
-	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"What is logged: debug, info, warn or error (default: ${default})."`
+	logFlags `embed:""`
 }
 
 // Help is behind the summary in --help.
@@ -57,6 +61,7 @@ func (*config) Help() string {
     signalrd listen     show what a hub sends to a client
     signalrd doctor     look for what is wrong with Redis, or with the way to a hub
     signalrd health     ask a server on this machine whether it serves
+    signalrd check      look for what is wrong with flags, variables and the file of --config
 
 To try it on this machine, and to serve others:
 
@@ -75,18 +80,23 @@ const (
 type say func(format string, args ...any)
 
 // complete fills in what --dev chooses and refuses what is missing or makes
-// no sense: everything at once.
-func (c *config) complete() error {
+// no sense: everything at once, with the mistakes that are known already.
+func (c *config) complete(wrong ...string) error {
 	if c.Dev {
 		c.chooseForDevelopment()
 	}
+	var parts []string
 	if missing := c.missing(); len(missing) > 0 {
-		return usageError{fmt.Errorf("not said, and not assumed without --dev:\n  %s", strings.Join(missing, "\n  "))}
+		parts = append(parts, "not said, and not assumed without --dev:\n  "+strings.Join(missing, "\n  "))
 	}
-	var wrong []string
-	c.wrong(func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) })
+	c.wrong(func(format string, args ...any) {
+		wrong = append(wrong, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "\n  "))
+	})
 	if len(wrong) > 0 {
-		return usageError{fmt.Errorf("cannot start with:\n  %s", strings.Join(wrong, "\n  "))}
+		parts = append(parts, "cannot start with:\n  "+strings.Join(wrong, "\n  "))
+	}
+	if len(parts) > 0 {
+		return usageError{errors.New(strings.Join(parts, "\n"))}
 	}
 	return nil
 }
@@ -110,8 +120,9 @@ func (c *config) wrong(say say) {
 		say("--origins: %v", err)
 	}
 	if _, err := c.deployment(); err != nil {
-		say("%s", strings.ReplaceAll(err.Error(), "\n", "\n  "))
+		say("%v", err)
 	}
+	c.Network.wrong(say)
 	if !strings.HasPrefix(c.Path, "/") {
 		say("--path=%s: a path starts with /", c.Path)
 	}
@@ -125,29 +136,43 @@ func (c *config) wrong(say say) {
 }
 
 func (c *config) wrongLimits(say say) {
-	for _, limit := range []struct {
-		flag  string
-		value int
-		least string
-	}{
+	atLeastOne(say, []limit{
 		{"parallel-invocations", c.ParallelInvocations, "1 invocation"},
 		{"max-message", c.MaxMessage, "1 byte"},
 		{"queue-bytes", c.QueueBytes, "1 byte"},
 		{"notify-max-bytes", c.NotifyMaxBytes, "1 byte"},
-	} {
+	})
+	if c.SpoolBytes < 0 {
+		say("--spool-bytes=%d: a number of bytes, or 0 for none", c.SpoolBytes)
+	}
+	aboveZero(say, []period{{"handshake-timeout", c.HandshakeTimeout}, {"keep-alive", c.KeepAlive}, {"client-timeout", c.ClientTimeout}, {"shutdown-timeout", c.ShutdownTimeout}, {"spool-age", c.SpoolAge}})
+}
+
+// limit is a flag that is a number.
+type limit struct {
+	flag  string
+	value int
+	least string
+}
+
+func atLeastOne(say say, limits []limit) {
+	for _, limit := range limits {
 		if limit.value < 1 {
 			say("--%s=%d: at least %s", limit.flag, limit.value, limit.least)
 		}
 	}
-	if c.SpoolBytes < 0 {
-		say("--spool-bytes=%d: a number of bytes, or 0 for none", c.SpoolBytes)
-	}
-	for _, time := range []struct {
-		flag string
-		time time.Duration
-	}{{"handshake-timeout", c.HandshakeTimeout}, {"keep-alive", c.KeepAlive}, {"client-timeout", c.ClientTimeout}, {"shutdown-timeout", c.ShutdownTimeout}, {"spool-age", c.SpoolAge}} {
-		if time.time <= 0 {
-			say("--%s=%s: a time above zero, such as 15s", time.flag, time.time)
+}
+
+// period is a flag that is a time.
+type period struct {
+	flag string
+	time time.Duration
+}
+
+func aboveZero(say say, periods []period) {
+	for _, period := range periods {
+		if period.time <= 0 {
+			say("--%s=%s: a time above zero, such as 15s", period.flag, period.time)
 		}
 	}
 }

@@ -21,6 +21,7 @@ type doctorCommand struct {
 	Origin string `env:"-" placeholder:"ORIGIN" help:"Look whether pages from there may connect, such as https://app.example.com (default: not that)."`
 	JSON   bool   `name:"json" env:"-" help:"Show a JSON object on each line (default: off)."`
 
+	configFlag    `embed:""`
 	backplaneHub  `embed:""`
 	notifyChannel `embed:""`
 	redisConfig   `embed:"" set:"redis_default=redis://127.0.0.1:6379 if there is no URL of a hub, else Redis is not looked at"`

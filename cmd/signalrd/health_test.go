@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -35,10 +36,26 @@ func TestHealthCommand(t *testing.T) {
 	}{
 		strings.TrimPrefix(other.URL, "http://"): {exitWrong, "404 Not Found: something else than signalrd"},
 		"127.0.0.1:1":                            {exitWrong, "connection refused"},
-		"5000":                                   {exitUsage, "write it like"},
+		"5000":                                   {exitUsage, "say 127.0.0.1:5000"},
+		"systemd":                                {exitUsage, "say --listen=127.0.0.1:5000"},
 	} {
 		if code, _, said := outcome(t, "", "health", "--listen="+listen); code != want.code || !strings.Contains(said, want.says) {
 			t.Errorf("--listen=%s: %d, %q, want %v", listen, code, said, want)
 		}
+	}
+}
+
+// It is asked as it serves, whatever its file says of that.
+func TestHealthAsConfigured(t *testing.T) {
+	cert, key := peers.NewAuthority(t).Issue("server")
+	socket := filepath.Join(t.TempDir(), "http.sock")
+	config := file(t, "signalrd.yaml", "listen: [systemd, 'unix:"+socket+"']\norigins: none\nauth: anonymous\nbackplane: local\nnotify: false\nbase-path: /app\n")
+	server := begin(t, nil, "--config="+config, "--listen=https://unix:"+socket, "--tls-cert="+cert, "--tls-key="+key)
+	server.out.await(t, "users ")
+	if code, out, said := outcome(t, "", "health", "--config="+config, "--listen=https://unix:"+socket); code != exitWell || out != "ok\n" {
+		t.Errorf("%d, %q, %q", code, out, said)
+	}
+	if code, _, said := outcome(t, "", "health", "--config="+config); code != exitWrong || !strings.Contains(said, "something else") {
+		t.Errorf("without TLS: %d, %q", code, said)
 	}
 }

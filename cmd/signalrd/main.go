@@ -13,7 +13,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -21,8 +20,6 @@ import (
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/redis/go-redis/v9"
-
-	"signalrd/hubs/auth/jwtbearer"
 )
 
 // commands are what signalrd can do.
@@ -32,6 +29,7 @@ type commands struct {
 	Listen  listenCommand  `cmd:"" help:"Show what a hub sends to a client."`
 	Doctor  doctorCommand  `cmd:"" help:"Look for what is wrong with Redis, or with the way to a hub."`
 	Health  healthCommand  `cmd:"" help:"Ask a server on this machine whether it serves."`
+	Check   checkCommand   `cmd:"" help:"Look for what is wrong with flags, variables and the file."`
 }
 
 // streams are where commands read and write: what was asked for to out, everything
@@ -57,30 +55,17 @@ func main() {
 
 // command does what the arguments say, and returns the exit code.
 func command(ctx context.Context, args []string, s *streams) int {
-	var c commands
-	helped := false
-	parser := kong.Must(&c,
-		kong.Name("signalrd"),
-		kong.DefaultEnvars("SIGNALRD"),
-		kong.Vars{"user_claims": strings.Join(jwtbearer.UserClaims, ","), "name_claims": strings.Join(jwtbearer.NameClaims, ",")},
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
-		kong.Help(help),
-		kong.Writers(s.out, s.err),
-		kong.Exit(func(int) { helped = true }),
-		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(s),
-	)
-	parsed, err := parser.Parse(args)
-	if helped {
+	a, err := parse(args, s, kong.BindTo(ctx, (*context.Context)(nil)))
+	if a.helped {
 		return exitWell
 	}
 	code := exitUsage
 	if err == nil {
-		err = parsed.Run()
+		err = a.run()
 		code = exitCode(err)
 	}
 	if err != nil && !errors.Is(err, errSaid) {
-		parser.Errorf("%s", err)
+		a.parser.Errorf("%s", err)
 	}
 	return code
 }
@@ -111,12 +96,6 @@ func exitCode(err error) int {
 		return exitUsage
 	}
 	return exitWrong
-}
-
-func newLogger(out io.Writer, lowest string) log.Logger {
-	logger := log.NewLogfmtLogger(log.NewSyncWriter(out))
-	logger = level.NewFilter(logger, level.Allow(level.ParseDefault(lowest, level.InfoValue())))
-	return log.With(logger, "ts", log.DefaultTimestampUTC)
 }
 
 // redisLogs takes what the Redis client has to say. It is of interest to those

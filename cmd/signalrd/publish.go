@@ -22,6 +22,7 @@ type publishCommand struct {
 
 	NotifyKeysFile string `placeholder:"FILE" help:"File with keys; notifications are signed with the first of them (default: not signed)."`
 
+	configFlag    `embed:""`
 	notifyChannel `embed:""`
 	notifyLimit   `embed:""`
 	redisConfig   `embed:"" set:"redis_default=redis://127.0.0.1:6379"`

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	stdlog "log"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -20,22 +19,23 @@ import (
 )
 
 // Run serves, as the flags say, with the log on standard error.
-func (c *config) Run(ctx context.Context, s *streams) error {
-	if err := c.complete(); err != nil {
+func (c *config) Run(ctx context.Context, s *streams, said *arguments) error {
+	if err := c.complete(said.mistakes...); err != nil {
 		return err
 	}
-	logger := newLogger(s.err, c.LogLevel)
-	redisLogs.to.Store(&logger)
-	return run(ctx, c, logger, c.Audit.announceTo(s))
+	logs := c.logFlags.begin(s.err)
+	redisLogs.to.Store(&logs.Logger)
+	return run(ctx, said, logs, c.Audit.announceTo(s))
 }
 
 // run serves until ctx ends and then leaves in good order.
-func run(ctx context.Context, c *config, logger log.Logger, out io.Writer) error {
-	listener, err := net.Listen("tcp", c.Listen)
+func run(ctx context.Context, said *arguments, logs *logging, out io.Writer) error {
+	c, logger := &said.Serve, logs.Logger
+	network, err := c.Network.open(logger)
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w (say --listen=ADDR for another address)", c.Listen, err)
+		return err
 	}
-	defer listener.Close()
+	defer network.close()
 	record, err := c.Audit.begin(logger)
 	if err != nil {
 		return err
@@ -70,8 +70,13 @@ func run(ctx context.Context, c *config, logger log.Logger, out io.Writer) error
 	if err != nil {
 		return err
 	}
-	announce(out, c, listener.Addr(), users, farm)
-	return serve(ctx, c, listener, handler, hub, logger)
+	front, err := c.Network.front(handler, logger)
+	if err != nil {
+		return err
+	}
+	defer operate(ctx, said, logs, network, handler).end()
+	announce(out, c, network.Bound(), users, farm)
+	return serve(ctx, c, network, front, hub, logger)
 }
 
 // routes is everything that is served over HTTP.
@@ -108,21 +113,21 @@ func newHTTPServer(handler http.Handler, logger log.Logger) *http.Server {
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       130 * time.Second, // as ASP.NET Core's server has it
-		ErrorLog:          stdlog.New(log.NewStdlibAdapter(level.Warn(log.With(logger, "part", "http"))), "", 0),
+		ErrorLog:          stdlog.New(httpLog{logger}, "", 0),
 	}
 }
 
 // serve answers HTTP until ctx ends. Then it accepts nobody, tells the
 // connected that they may connect elsewhere, and waits for them to go.
-func serve(ctx context.Context, c *config, listener net.Listener, handler http.Handler, hub *hubs.Server, logger log.Logger) error {
-	server := newHTTPServer(handler, logger)
+func serve(ctx context.Context, c *config, network *network, handler http.Handler, hub *hubs.Server, logger log.Logger) error {
+	server := c.Network.limit(newHTTPServer(handler, logger))
 	var failed error
 	var serving sync.WaitGroup
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	serving.Go(func() {
 		defer stop()
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := network.Serve(server); err != nil {
 			failed = fmt.Errorf("serve HTTP: %w", err)
 		}
 	})
