@@ -30,13 +30,18 @@ type client struct {
 // dial opens a WebSocket without shaking hands.
 func dial(t *testing.T, url, name string) *client {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
 	header := http.Header{}
 	if name != "" {
 		header.Set("Authorization", "Bearer "+name)
 	}
-	socket, _, err := websocket.Dial(ctx, strings.Replace(url, "http", "ws", 1), &websocket.DialOptions{HTTPHeader: header})
+	return dialWith(t, url, name, &websocket.DialOptions{HTTPHeader: header})
+}
+
+func dialWith(t *testing.T, url, name string, options *websocket.DialOptions) *client {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	socket, _, err := websocket.Dial(ctx, strings.Replace(url, "http", "ws", 1), options)
 	if err != nil {
 		t.Fatalf("dial %s: %v", url, err)
 	}

@@ -258,15 +258,15 @@ func (p peer) can(checks []string) []string {
 	})
 }
 
-func (p peer) conform(t *testing.T) {
+func (p peer) conform(t *testing.T, server string, environment ...string) {
 	command := p.command(t, "conformance")
-	server := startConformance(t)
 	cutter := startCutter(t, server)
 	for _, transport := range []string{"WebSockets", "ServerSentEvents", "LongPolling"} {
 		for _, encoding := range []string{"json", "messagepack"} {
 			t.Run(transport+"/"+encoding, func(t *testing.T) {
 				run := exec.Command(command.Path, append(command.Args[1:], "--server", server, "--proxy", cutter.url,
 					"--cutter", cutter.controlURL, "--transport", transport, "--encoding", encoding)...)
+				run.Env = append(os.Environ(), environment...)
 				runChecks(t, run, p.checks(transport, encoding))
 			})
 		}
@@ -274,10 +274,10 @@ func (p peer) conform(t *testing.T) {
 }
 
 // The stock JavaScript client.
-func TestJavaScriptConformance(t *testing.T) { javascriptPeer.conform(t) }
+func TestJavaScriptConformance(t *testing.T) { javascriptPeer.conform(t, startConformance(t)) }
 
 // The stock .NET client.
-func TestDotnetConformance(t *testing.T) { dotnetPeer.conform(t) }
+func TestDotnetConformance(t *testing.T) { dotnetPeer.conform(t, startConformance(t)) }
 
 // Stock clients find out by themselves that an event stream cannot carry
 // bytes; one that does not is told (protocol §5).

@@ -59,8 +59,9 @@ func startCutter(t *testing.T, url string, plan ...cut) *cutter {
 	}
 	open := make(chan struct{})
 	close(open)
+	scheme, target, _ := strings.Cut(url, "://")
 	c := &cutter{
-		url: "http://" + front.Addr().String(), target: strings.TrimPrefix(url, "http://"),
+		url: scheme + "://" + front.Addr().String(), target: target,
 		front: front, pairs: make(map[*pair]struct{}), plan: plan, held: open,
 	}
 	routes := http.NewServeMux()
@@ -75,6 +76,9 @@ func startCutter(t *testing.T, url string, plan ...cut) *cutter {
 	})
 	return c
 }
+
+// opaque says that what passes is not for the cutter to read.
+func (c *cutter) opaque() bool { return strings.HasPrefix(c.url, "https://") }
 
 func (c *cutter) stop() {
 	c.front.Close()
@@ -185,7 +189,7 @@ func (c *cutter) serve(client *net.TCPConn) {
 	var copying sync.WaitGroup
 	copying.Go(func() { p.copy(p.server, p.client) })
 	copying.Go(func() {
-		if p.copyHead() {
+		if c.opaque() || p.copyHead() {
 			p.copy(p.client, p.server)
 		}
 	})

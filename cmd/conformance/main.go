@@ -11,9 +11,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
@@ -21,11 +19,15 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/go-kit/log"
+
+	"signalrd/internal/edge"
 )
 
 // flags are those of the reference server; times are in seconds.
 type flags struct {
 	URLs        string   `name:"urls" default:"http://127.0.0.1:5000" placeholder:"URL" help:"Address to serve (default: ${default})."`
+	TLSCert     string   `name:"tls-cert" placeholder:"FILE" help:"PEM file with the certificate for an https:// address (not of the reference server)."`
+	TLSKey      string   `name:"tls-key" placeholder:"FILE" help:"And with its key."`
 	Redis       string   `placeholder:"ADDR" help:"Redis to use as a backplane, host:port (default: none)."`
 	Notify      toggle   `help:"Take notifications from the channel notify.users of that Redis."`
 	Prefix      string   `placeholder:"TEXT" help:"Put in front of the backplane's channel names."`
@@ -78,15 +80,11 @@ func main() {
 
 // run serves until ctx ends.
 func run(ctx context.Context, f *flags, logger log.Logger) error {
-	address, err := url.Parse(f.URLs)
-	if err != nil || address.Scheme != "http" || address.Host == "" {
-		return fmt.Errorf("--urls=%s: say http://host:port", f.URLs)
-	}
-	listener, err := net.Listen("tcp", address.Host)
+	listeners, release, err := f.listen()
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return fmt.Errorf("--urls: %w", err)
 	}
-	defer listener.Close()
+	defer release()
 	s, err := newServer(f, logger)
 	if err != nil {
 		return err
@@ -94,8 +92,8 @@ func run(ctx context.Context, f *flags, logger log.Logger) error {
 	server := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 130 * time.Second}
 	stopped := context.AfterFunc(ctx, func() { server.Close() })
 	defer stopped()
-	fmt.Printf("serving %s\n", listener.Addr())
-	err = server.Serve(listener)
+	fmt.Printf("serving %s\n", listeners.Bound()[0])
+	err = listeners.Serve(server)
 	closing, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	s.close(closing)
@@ -103,4 +101,25 @@ func run(ctx context.Context, f *flags, logger log.Logger) error {
 		return nil
 	}
 	return err
+}
+
+// listen opens the socket to serve on, as signalrd does, until release.
+func (f *flags) listen() (l *edge.Listeners, release func(), err error) {
+	address, err := edge.ParseAddress(f.URLs)
+	if err != nil {
+		return nil, nil, err
+	}
+	var options edge.Options
+	unfollow := func() {}
+	if address.NeedsCertificate() {
+		if options.Certificate, err = edge.LoadCertificate(f.TLSCert, f.TLSKey, nil); err != nil {
+			return nil, nil, err
+		}
+		unfollow = options.Certificate.Close
+	}
+	if l, err = edge.Listen([]edge.Address{address}, options); err != nil {
+		unfollow()
+		return nil, nil, err
+	}
+	return l, func() { l.Close(); unfollow() }, nil
 }

@@ -17,6 +17,7 @@ import (
 	"signalrd/hubs/auth"
 	"signalrd/hubs/protocol"
 	"signalrd/hubs/transport"
+	"signalrd/internal/edge"
 	"signalrd/notify"
 )
 
@@ -48,7 +49,7 @@ func newServer(f *flags, logger log.Logger) (*server, error) {
 	if at != nil && bool(f.Notify) {
 		s.subscribe(at, chat, logger)
 	}
-	s.Handler = s.routes(f)
+	s.Handler = edge.NewFront(s.routes(f), edge.FrontOptions{}) // as in signalrd, which must not be told from the reference server, either
 	return s, nil
 }
 
