@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -9,14 +10,18 @@ import (
 	"signalrd/internal/peers"
 )
 
-// systemd understands all of the unit, and signalrd its variables: it gets as far as
+// systemd understands all of the units, and signalrd its variables: it gets as far as
 // its address, which here is none.
 func TestSystemdUnit(t *testing.T) {
 	analyze := peers.SystemdAnalyze(t)
 	program := filepath.Join(programs, "signalrd")
 	unit := strings.Replace(readFile(t, "deploy", "signalrd.service"), "/usr/local/bin/signalrd", program, 1)
 	path := write(t, "signalrd.service", unit)
-	if out, err := exec.Command(analyze, "verify", path).CombinedOutput(); err != nil || len(out) > 0 {
+	socket := filepath.Join(filepath.Dir(path), "signalrd.socket")
+	if err := os.WriteFile(socket, []byte(readFile(t, "deploy", "signalrd.socket")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(analyze, "verify", path, socket).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v: %s", err, out)
 	}
 	if !strings.Contains(unit, "\nExecStart="+program+"\nEnvironmentFile=/etc/signalrd.env\n") {
@@ -29,8 +34,8 @@ func TestSystemdUnit(t *testing.T) {
 			command.Env = append(command.Env, line)
 		}
 	}
-	command.Env = append(command.Env, "SIGNALRD_LISTEN=127.0.0.1:99999") // the last one counts
-	if out, err := command.CombinedOutput(); err == nil || !strings.Contains(string(out), "listen on 127.0.0.1:99999") {
+	command.Env = append(command.Env, "SIGNALRD_LISTEN=192.0.2.1:5000") // the last one counts
+	if out, err := command.CombinedOutput(); err == nil || !strings.Contains(string(out), "listen on 192.0.2.1:5000") {
 		t.Errorf("with deploy/signalrd.env: %v: %s", err, out)
 	}
 }
