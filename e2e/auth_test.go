@@ -179,7 +179,7 @@ func TestWhoMayNegotiate(t *testing.T) {
 		{"another issuer's", tokenFor(t, "ale", jwt.MapClaims{"iss": "evil"}), "", 401, 401, invalid + `, error_description="The issuer 'evil' is invalid"`},
 		{"for others", tokenFor(t, "ale", jwt.MapClaims{"aud": "app"}), "", 401, 401, invalid + `, error_description="The audience 'app' is invalid"`},
 		{"expired in 1970", tokenFor(t, "ale", jwt.MapClaims{"exp": 5}), "", 401, 401, invalid + `, error_description="The token expired at '01/01/1970 00:00:05'"`},
-		{"64 KB", "", "&access_token=" + strings.Repeat("x", 64<<10), 401, 401, invalid},
+		{"12 KB", "", "&access_token=" + strings.Repeat("x", 12<<10), 401, 401, invalid},
 	} {
 		for s, want := range map[*server]int{closed: test.closed, open: test.open} {
 			status, challenge := answer(t, s.url+"/negotiate?negotiateVersion=1"+test.query, test.token)
@@ -276,7 +276,7 @@ func TestKeysOfTokens(t *testing.T) {
 func TestNoTokenInTheLogs(t *testing.T) {
 	s := startWithSecret(t, peers.Redis(t), "--log-level=debug", "--close-on-expiry")
 	good := tokenFor(t, "ale", nil)
-	tokens := []string{good, "geheim.geheim.geheim", good + "geheim", strings.Repeat("geheim", 10<<10),
+	tokens := []string{good, "geheim.geheim.geheim", good + "geheim", strings.Repeat("geheim", 2<<10),
 		tokenFor(t, "ale", jwt.MapClaims{"exp": 5}), tokenFor(t, "ale", jwt.MapClaims{"aud": "else"}), tokenFor(t, "ale", jwt.MapClaims{"exp": "geheim"})}
 	for _, token := range tokens {
 		answer(t, s.url+"/negotiate", token)
