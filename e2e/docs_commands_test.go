@@ -112,6 +112,10 @@ var shownBy = map[string]string{
 	"go run ./clients/go/listener http://localhost:5000/chathub Ale":                    "TestStockClientsOnTwoServers",
 
 	`NOTIFY_KEYS_FILE=/etc/signalrd.keys dotnet run --project clients/dotnet -- publish --user Ale "Your report is ready!"`: "TestSigningWorkers",
+	"signalrd --listen=:443 --tls-cert=/etc/signalrd/tls.crt --tls-key=/etc/signalrd/tls.key …":                             "TestTransportsOverTLS",
+	"signalrd check --config=/etc/signalrd/signalrd.yaml":                                                                   "TestDocumentedConfiguration",
+	"sudo systemctl reload signalrd":              "TestReload",
+	"sudo systemctl enable --now signalrd.socket": "TestSystemdUnit",
 
 	"docker compose up --build": "TestTopology",
 	`docker compose exec worker sh /worker.sh --user Ale "Your report is ready!"`: "TestTopology",
@@ -173,10 +177,12 @@ var runHere = map[string]string{
 	`CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o signalrd ./cmd/signalrd`: "",
 
 	"signalrd --redis=redis://redis.example.com:6379 …":                                                                               "not said, and not assumed without --dev:\n--origins=",
+	"signalrd --listen=127.0.0.1:5000 --trusted-proxies=127.0.0.1,10.0.0.0/8 …":                                                       "not said, and not assumed without --dev:\n--origins=",
+	"signalrd --listen=unix:/run/signalrd/http.sock --trusted-proxies=unix …":                                                         "not said, and not assumed without --dev:\n--origins=",
 	"signalrd --auth=jwt --jwt-jwks=https://login.example.com/jwks.json --jwt-issuer=https://login.example.com --jwt-audience=chat …": "not said, and not assumed without --dev:\n--origins=",
 
 	"./signalrd --redis=redis://redis:6379 --origins=https://app.example.com --listen=:5000 --auth=jwt --jwt-jwks=https://login.example.com/jwks.json " +
-		"--jwt-issuer=https://login.example.com --jwt-audience=chat": "listen on 127.0.0.1:99999",
+		"--jwt-issuer=https://login.example.com --jwt-audience=chat": "listen on 192.0.2.1:5000",
 }
 
 // Each command of a document is named above, with what shows that it works, and
@@ -251,7 +257,7 @@ func newPlace(t *testing.T) *place {
 			"redis://redis:6379", "redis://"+store.Addr(), "redis://127.0.0.1:6379", "redis://"+store.Addr(),
 			"https://chat.example.com/chathub", s.url, "http://localhost:5000/chathub", s.url,
 			"--origin=https://app.example.com", "--origin=http://localhost:3000", // that --dev lets in
-			"--listen=:5000", "--listen=127.0.0.1:99999", // which is refused when all else has been found well
+			"--listen=:5000", "--listen=192.0.2.1:5000", // which is no address of this machine: that is found when all else has been found well
 			" …", "", // so that what else has to be said is missing
 			"/etc/signalrd.keys", signing,
 			"python3 ", filepath.Join(bin, "python3")+" ",
