@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"strings"
+	"sync/atomic"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -19,6 +20,7 @@ type logging struct {
 	Logger log.Logger
 	filter log.SwapLogger
 	all    log.Logger // behind the filter
+	debug  atomic.Bool
 }
 
 func (f *logFlags) begin(out io.Writer) *logging {
@@ -35,6 +37,7 @@ func (f *logFlags) begin(out io.Writer) *logging {
 
 // from has the log begin with the lowest level that is of interest.
 func (l *logging) from(lowest string) {
+	l.debug.Store(lowest == "debug")
 	l.filter.Swap(level.NewFilter(l.all, level.Allow(level.ParseDefault(lowest, level.InfoValue()))))
 }
 

@@ -125,7 +125,7 @@ func (n *network) close() {
 }
 
 // front is what requests pass before a handler.
-func (n *networkFlags) front(handler http.Handler, logger log.Logger) (http.Handler, error) {
+func (n *networkFlags) front(handler http.Handler, logs *logging) (http.Handler, error) {
 	proxies, err := edge.ParseProxies(n.TrustedProxies, n.ProxyHeaders)
 	if err != nil {
 		return nil, err
@@ -136,7 +136,8 @@ func (n *networkFlags) front(handler http.Handler, logger log.Logger) (http.Hand
 		HSTS:        n.HSTS,
 		MaxURLBytes: n.MaxURLBytes,
 		BodyTimeout: n.BodyTimeout,
-		Logger:      log.With(logger, "part", "http"),
+		Logger:      log.With(logs.Logger, "part", "http"),
+		Debugging:   logs.debug.Load,
 	}), nil
 }
 

@@ -70,7 +70,7 @@ func run(ctx context.Context, said *arguments, logs *logging, out io.Writer) err
 	if err != nil {
 		return err
 	}
-	front, err := c.Network.front(handler, logger)
+	front, err := c.Network.front(handler, logs)
 	if err != nil {
 		return err
 	}

@@ -34,13 +34,20 @@ type FrontOptions struct {
 
 	// Logger gets, at level debug, who asks for what. Default: nothing is logged.
 	Logger log.Logger
+
+	// Debugging says whether that is of interest now: a line that nobody wants
+	// costs more than all else here. Default: it is.
+	Debugging func() bool
 }
 
 func (o FrontOptions) withDefaults() FrontOptions {
 	o.MaxURLBytes = cmp.Or(o.MaxURLBytes, 16<<10)
 	o.BodyTimeout = cmp.Or(o.BodyTimeout, 30*time.Second)
 	if o.Logger == nil {
-		o.Logger = log.NewNopLogger()
+		o.Logger, o.Debugging = log.NewNopLogger(), func() bool { return false }
+	}
+	if o.Debugging == nil {
+		o.Debugging = func() bool { return true }
 	}
 	return o
 }
@@ -75,7 +82,9 @@ var noSniff = []string{"nosniff"}
 // ServeHTTP implements http.Handler.
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.options.Proxies.rewrite(r)
-	f.debug.Log("msg", "request", "client", r.RemoteAddr, "method", r.Method, "scheme", r.URL.Scheme, "host", shown(r.Host), "path", shown(r.URL.Path), "proto", r.Proto)
+	if f.options.Debugging() {
+		f.debug.Log("msg", "request", "client", r.RemoteAddr, "method", r.Method, "scheme", r.URL.Scheme, "host", shown(r.Host), "path", shown(r.URL.Path), "proto", r.Proto)
+	}
 	header := w.Header()
 	header["X-Content-Type-Options"] = noSniff
 	if f.hsts != nil && r.URL.Scheme == "https" {
