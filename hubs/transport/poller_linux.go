@@ -4,6 +4,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,7 +40,10 @@ func newPoller() *poller {
 		return nil
 	}
 	p := &poller{epoll: os.NewFile(uintptr(fd), "epoll"), sockets: make([]*socket, 1)}
-	if p.raw, err = p.epoll.SyscallConn(); err != nil {
+	if p.raw, err = p.epoll.SyscallConn(); err == nil {
+		err = p.epoll.SetReadDeadline(time.Time{}) // fails where Go's poller has not taken it
+	}
+	if err != nil {
 		p.epoll.Close()
 		return nil
 	}
@@ -53,7 +57,7 @@ func (p *poller) run() {
 	for {
 		n := 0
 		err := p.raw.Read(func(fd uintptr) bool {
-			n, _ = unix.EpollWait(int(fd), events[:], 0) // when interrupted, n is -1
+			n = ready(int(fd), events[:])
 			return n > 0
 		})
 		if err != nil {
@@ -63,6 +67,16 @@ func (p *poller) run() {
 			if s := p.socket(event.Fd); s != nil {
 				s.wake()
 			}
+		}
+	}
+}
+
+// ready takes what has happened, without waiting.
+func ready(epoll int, events []unix.EpollEvent) int {
+	for {
+		n, err := unix.EpollWait(epoll, events, 0)
+		if err != unix.EINTR {
+			return n
 		}
 	}
 }
