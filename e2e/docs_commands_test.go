@@ -103,6 +103,7 @@ var shownBy = map[string]string{
 	"npm run build":                                    "TestPageInABrowser",
 	"go test ./e2e -run TestTopology -v":               "TestTopology",
 	"SIGNALRD_LONG=1 go test ./e2e -run TestFaults -v": "TestFaults",
+	"go test ./e2e -run TestClientsThatStopReading -v": "TestClientsThatStopReading",
 
 	`{"servers": ["https://a.example.com/chathub", "https://b.example.com/chathub"]}`: "TestPageBesideItsHub",
 

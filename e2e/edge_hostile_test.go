@@ -170,6 +170,7 @@ func TestWaitingIsNotSlow(t *testing.T) {
 func TestIdleConnections(t *testing.T) {
 	s := startWithoutRedis(t, "--header-timeout=2s", "--idle-timeout=2s")
 	b := watchBystander(t, s.url)
+	b.await(t, "an echo", func(records []string, _ error) bool { return len(records) > 0 }) // by then the server waits for it in its way, with an epoll
 	files := s.files(t)
 	idle := make([]net.Conn, 1000)
 	for i := range idle {
