@@ -41,6 +41,9 @@ func operate(ctx context.Context, said *arguments, logs *logging, network *netwo
 		for {
 			select {
 			case <-obeying.Done():
+				if ending != nil { // it may have been ended so fast that nobody has said so
+					o.service.Stopping()
+				}
 				return
 			case <-ending:
 				ending = nil

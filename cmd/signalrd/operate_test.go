@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"signalrd/internal/peers"
 )
@@ -130,6 +131,7 @@ func TestSystemdHears(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer socket.Close()
+	socket.SetReadDeadline(time.Now().Add(time.Minute))
 	t.Setenv("NOTIFY_SOCKET", path)
 	t.Setenv("WATCHDOG_USEC", "100000")
 	hears := func(want string) {
