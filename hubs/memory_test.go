@@ -68,9 +68,17 @@ func (m *memory) waiting() *memory {
 	return m
 }
 
-func (m *memory) ID() string              { return m.id }
-func (m *memory) Request() *http.Request  { return m.request }
-func (m *memory) Binary() bool            { return m.binary }
+func (m *memory) ID() string             { return m.id }
+func (m *memory) Request() *http.Request { return m.request }
+func (m *memory) Binary() bool           { return m.binary }
+
+func (m *memory) Transport() transport.Transports {
+	if m.polling {
+		return transport.LongPolling
+	}
+	return transport.WebSockets
+}
+
 func (m *memory) InherentKeepAlive() bool { return m.polling }
 
 func (m *memory) Receive(buf []byte) ([]byte, error) {

@@ -32,6 +32,18 @@ var ErrStopped = errors.New("transport: receiving was stopped")
 // for an answer to a poll: what is sent before Close can reach it (protocol §4).
 var ErrDeleted = fmt.Errorf("transport: the client has deleted the connection: %w", io.EOF)
 
+// ErrAbsent is the io.EOF of a client that has stayed away for DisconnectTimeout: that
+// did not poll, or did not come back on another socket.
+var ErrAbsent = fmt.Errorf("transport: the client has stayed away: %w", io.EOF)
+
+// ErrSendTimeout is in what Send fails with when the client did not take a message in
+// time, and then in what Receive fails with.
+var ErrSendTimeout = errors.New("the client did not take it")
+
+// ErrViolation is in what Receive fails with when the client broke the WebSocket
+// protocol.
+var ErrViolation = errors.New("the client broke the WebSocket protocol")
+
 // ErrAway is why Send fails on a Resumable connection that has lost its socket
 // and whose Resume has not been called since.
 var ErrAway = errors.New("transport: the client is away")
@@ -68,6 +80,9 @@ type Conn interface {
 	// mean nothing.
 	Request() *http.Request
 
+	// Transport is the one that the client has chosen.
+	Transport() Transports
+
 	// Binary says whether the transport can carry binary formats.
 	Binary() bool
 
@@ -78,8 +93,8 @@ type Conn interface {
 	// Receive waits until the client has sent something and returns buf with
 	// it appended; buf may be nil, and no buffer is held while waiting for
 	// one. An error that is io.EOF means that the client ended the connection
-	// in good order (a close frame, a DELETE, an event stream dropped, no poll for
-	// DisconnectTimeout), ErrStopped that StopReceiving was called, any other
+	// in good order (a close frame, a DELETE, an event stream dropped, ErrAbsent),
+	// ErrStopped that StopReceiving was called, any other
 	// error that the connection is lost.
 	Receive(buf []byte) ([]byte, error)
 

@@ -49,7 +49,8 @@ type header struct {
 // 1002.
 type violation string
 
-func (v violation) Error() string { return "the client broke the WebSocket protocol: " + string(v) }
+func (v violation) Error() string { return ErrViolation.Error() + ": " + string(v) }
+func (v violation) Unwrap() error { return ErrViolation }
 
 // parseHeader reads the header that b starts with. n is its size in bytes, 0
 // while b holds only a part of it. Lengths that are not in their shortest form

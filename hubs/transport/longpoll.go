@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -54,6 +53,7 @@ func newLongPoll(h *Handler, r *http.Request, e *entry) *longPoll {
 	return c
 }
 
+func (c *longPoll) Transport() Transports     { return LongPolling }
 func (c *longPoll) Binary() bool              { return true }
 func (c *longPoll) InherentKeepAlive() bool   { return true }
 func (c *longPoll) SetFormat(protocol.Format) {}
@@ -73,10 +73,16 @@ func (c *longPoll) Send(records []byte) error {
 		err = c.out.awaitRoom(ctx)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		c.Abort()
-		return fmt.Errorf("send: the client did not poll for what is waiting within %v: %w", c.options.SendTimeout, err)
+		err = fmt.Errorf("%w: it did not poll for what is waiting within %v: %w", ErrSendTimeout, c.options.SendTimeout, err)
+		c.giveUp(err)
 	}
 	return describe("send", err)
+}
+
+// giveUp drops a client that takes too long.
+func (c *longPoll) giveUp(why error) {
+	c.in.finish(why)
+	c.Abort()
 }
 
 // silent ends a connection that nobody has polled for DisconnectTimeout.
@@ -85,7 +91,7 @@ func (c *longPoll) silent() {
 	quiet := c.polls == 0 && time.Since(c.since) >= c.options.DisconnectTimeout
 	c.mu.Unlock()
 	if quiet {
-		c.end(io.EOF)
+		c.end(ErrAbsent)
 	}
 }
 

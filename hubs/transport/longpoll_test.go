@@ -73,7 +73,7 @@ const (
 func TestPolls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := startPolled(t, nil)
-		if len(p.ID()) != 22 || p.ID() == p.token || !p.Binary() || !p.InherentKeepAlive() || p.Request().URL.Query().Get("id") != p.token || p.Request().Context().Err() != nil {
+		if len(p.ID()) != 22 || p.ID() == p.token || p.Transport() != LongPolling || !p.Binary() || !p.InherentKeepAlive() || p.Request().URL.Query().Get("id") != p.token || p.Request().Context().Err() != nil {
 			t.Error("not what long polling is")
 		}
 		if err := errors.Join(p.Send([]byte("one")), p.Send(nil), p.Send([]byte("two"))); err != nil {
@@ -184,7 +184,7 @@ func TestPollThatCannotBeAnswered(t *testing.T) {
 			t.Errorf("gave up after %v", time.Since(began))
 		}
 		p.expect(p.poll(), gonePoll)
-		if _, err := p.Receive(nil); err == nil || errors.Is(err, io.EOF) {
+		if _, err := p.Receive(nil); !errors.Is(err, ErrSendTimeout) || errors.Is(err, io.EOF) {
 			t.Errorf("a connection outlives a client that does not read: %v", err)
 		}
 		if err := p.Send([]byte("x")); err == nil {
@@ -201,7 +201,7 @@ func TestNobodyPolls(t *testing.T) {
 		p.Send([]byte("x"))
 		p.poll() // which starts the time anew
 		began := time.Now()
-		if _, err := p.Receive(nil); err != io.EOF || time.Since(began) != 15*time.Second {
+		if _, err := p.Receive(nil); !errors.Is(err, ErrAbsent) || !errors.Is(err, io.EOF) || time.Since(began) != 15*time.Second {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		p.expect(p.poll(), gonePoll)
@@ -242,7 +242,7 @@ func TestFullBuffer(t *testing.T) {
 		}
 		began = time.Now()
 		err := p.Send(make([]byte, 100000))
-		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "did not poll") || time.Since(began) != 10*time.Second {
+		if !errors.Is(err, ErrSendTimeout) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "did not poll") || time.Since(began) != 10*time.Second {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		p.expect(p.poll(), gonePoll)

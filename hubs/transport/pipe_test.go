@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http/httptest"
@@ -26,11 +27,11 @@ func TestSendTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := pipe(t)
 		began := time.Now()
-		if err := c.Send([]byte("nobody reads")); !isTimeout(err) || time.Since(began) != 10*time.Second {
+		if err := c.Send([]byte("nobody reads")); !errors.Is(err, ErrSendTimeout) || !isTimeout(err) || time.Since(began) != 10*time.Second {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
-		if _, err := c.Receive(nil); err == nil {
-			t.Error("a connection outlives a failed Send")
+		if _, err := c.Receive(nil); !errors.Is(err, ErrSendTimeout) {
+			t.Errorf("Receive after a failed Send: %v", err)
 		}
 	})
 }
@@ -41,7 +42,7 @@ func TestPongTimeout(t *testing.T) {
 		c, client := pipe(t)
 		began := time.Now()
 		go client.Write(clientFrame(0x89, "hello"))
-		if _, err := c.Receive(nil); err == nil || time.Since(began) != 10*time.Second {
+		if _, err := c.Receive(nil); !errors.Is(err, ErrSendTimeout) || time.Since(began) != 10*time.Second {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -170,7 +171,7 @@ func (c *longPoll) deliver(w http.ResponseWriter, control *http.ResponseControll
 	case err == nil:
 		c.out.take(len(waiting))
 	case isTimeout(err):
-		c.Abort()
+		c.giveUp(fmt.Errorf("%w within %v: %w", ErrSendTimeout, c.options.SendTimeout, err))
 	}
 }
 

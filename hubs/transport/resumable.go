@@ -59,6 +59,7 @@ func (c *resumable) newSocket(conn net.Conn, early []byte) *socket {
 	return s
 }
 
+func (c *resumable) Transport() Transports            { return WebSockets }
 func (c *resumable) Binary() bool                     { return true }
 func (c *resumable) InherentKeepAlive() bool          { return false }
 func (c *resumable) SetFormat(format protocol.Format) { c.format = format }
@@ -69,11 +70,10 @@ func (c *resumable) Receive(buf []byte) ([]byte, error) {
 		return buf, ErrStopped // its socket need not be the one that was stopped
 	}
 	buf, err := c.reading.receive(buf)
-	var broken violation
 	switch {
 	case err == nil, err == ErrStopped:
 		return buf, err
-	case err == io.EOF, errors.As(err, &broken):
+	case err == io.EOF, errors.Is(err, ErrViolation):
 		c.ForbidResume()
 		return buf, err
 	}
@@ -227,7 +227,7 @@ func (c *resumable) giveUp(s *socket) bool {
 	if c.present != s || c.final {
 		return false // it has come back just now, or there is another end
 	}
-	c.fail(fmt.Errorf("receive: the client did not come back within %v: %w", c.options.DisconnectTimeout, io.EOF))
+	c.fail(fmt.Errorf("receive: the client did not come back within %v: %w", c.options.DisconnectTimeout, ErrAbsent))
 	return true
 }
 

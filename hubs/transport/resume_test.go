@@ -360,7 +360,7 @@ func TestNobodyComesBack(t *testing.T) {
 		began := time.Now()
 		time.AfterFunc(5*time.Second, func() { b.client.Close() })
 		got, err := b.conn.Receive(nil)
-		if got != nil || !errors.Is(err, io.EOF) || !strings.Contains(err.Error(), "did not come back within 15s") || time.Since(began) != 20*time.Second {
+		if got != nil || !errors.Is(err, ErrAbsent) || !errors.Is(err, io.EOF) || !strings.Contains(err.Error(), "did not come back within 15s") || time.Since(began) != 20*time.Second {
 			t.Errorf("%q, %v after %v", got, err, time.Since(began))
 		}
 		synctest.Wait()

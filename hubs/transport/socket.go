@@ -43,6 +43,7 @@ type socket struct {
 	// guarded by mu, which is never held while waiting for the client
 	mu      sync.Mutex
 	pong    []byte // to be written; nil: none
+	failure error  // why writing failed
 	waker   Waker  // of a reader that rests
 	stopped bool   // receiving was stopped
 	closing bool   // close was called
@@ -122,11 +123,17 @@ func (s *socket) take(buf, in []byte) []byte {
 	return buf
 }
 
-// readFailed notes why reading failed, unless that was asked for.
+// readFailed notes why reading failed, unless that was asked for. Where writing has
+// failed before, that is why.
 func (s *socket) readFailed(err error) {
+	s.mu.Lock()
+	failure := s.failure
+	s.mu.Unlock()
 	switch {
 	case isTimeout(err) && s.isStopped():
 		return
+	case failure != nil:
+		s.lost = fmt.Errorf("receive: %w", failure)
 	case errors.Is(err, io.EOF):
 		s.lost = fmt.Errorf("receive: the client left without a close frame: %w", io.ErrUnexpectedEOF)
 	default:

@@ -103,7 +103,7 @@ func (s *socket) finish() error {
 // timed says for how long a client was waited for that did not take a message.
 func (s *socket) timed(err error) error {
 	if isTimeout(err) {
-		return fmt.Errorf("the client did not take it within %v: %w", s.options.SendTimeout, err)
+		return fmt.Errorf("%w within %v: %w", ErrSendTimeout, s.options.SendTimeout, err)
 	}
 	return err
 }

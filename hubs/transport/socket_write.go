@@ -58,6 +58,9 @@ func (s *socket) writeLocked(op opcode, payload []byte, deadline time.Time) erro
 // fail notes why the socket is dead, and has its owner end it.
 func (s *socket) fail(err error) {
 	s.writeFail = err
+	s.mu.Lock()
+	s.failure = s.timed(err)
+	s.mu.Unlock()
 	s.owner.socketFailed(s, err)
 }
 

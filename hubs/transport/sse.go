@@ -38,6 +38,7 @@ type eventStream struct {
 	refusal error // why nothing more can be written
 }
 
+func (c *eventStream) Transport() Transports     { return ServerSentEvents }
 func (c *eventStream) Binary() bool              { return false }
 func (c *eventStream) InherentKeepAlive() bool   { return false }
 func (c *eventStream) SetFormat(protocol.Format) {}
@@ -114,11 +115,7 @@ func (c *eventStream) Send(records []byte) error {
 	if len(records) == 0 {
 		return nil
 	}
-	err := c.write(func(w io.Writer) error { return writeEvent(w, records) })
-	if isTimeout(err) {
-		return fmt.Errorf("send: the client did not take it within %v: %w", c.sendTimeout, err)
-	}
-	return describe("send", err)
+	return describe("send", c.write(func(w io.Writer) error { return writeEvent(w, records) }))
 }
 
 // write has something written and flushed. After a failure the stream is
@@ -136,9 +133,14 @@ func (c *eventStream) write(something func(io.Writer) error) error {
 	if err == nil {
 		err = c.control.Flush()
 	}
+	why := errGone
+	if isTimeout(err) {
+		err = fmt.Errorf("%w within %v: %w", ErrSendTimeout, c.sendTimeout, err)
+		why = err
+	}
 	if err != nil {
 		c.interrupt(err)
-		c.in.finish(errGone)
+		c.in.finish(why)
 		c.Abort()
 	}
 	return err

@@ -82,7 +82,7 @@ func TestEventStream(t *testing.T) {
 		t.Errorf("transfer encoding %v", l.response.TransferEncoding)
 	}
 	c := <-conns
-	if c.Binary() || c.InherentKeepAlive() || c.Request().URL.Query().Get("id") != l.token || c.Request().Context().Err() != nil {
+	if c.Transport() != ServerSentEvents || c.Binary() || c.InherentKeepAlive() || c.Request().URL.Query().Get("id") != l.token || c.Request().Context().Err() != nil {
 		t.Error("not what an event stream is")
 	}
 	s.post(t, l.token, "one")
@@ -225,11 +225,11 @@ func TestEventSendTimeout(t *testing.T) {
 		c, _, done := slowStream(t)
 		began := time.Now()
 		err := c.Send([]byte("nobody reads"))
-		if !isTimeout(err) || !strings.Contains(err.Error(), "did not take it within 10s") || time.Since(began) != 10*time.Second {
+		if !errors.Is(err, ErrSendTimeout) || !isTimeout(err) || !strings.Contains(err.Error(), "did not take it within 10s") || time.Since(began) != 10*time.Second {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		<-done
-		if _, err := c.Receive(nil); err == nil || errors.Is(err, io.EOF) {
+		if _, err := c.Receive(nil); !errors.Is(err, ErrSendTimeout) || errors.Is(err, io.EOF) {
 			t.Errorf("a connection outlives a failed Send: %v", err)
 		}
 	})

@@ -29,6 +29,7 @@ func newWebSocket(h *Handler, e *entry, r *http.Request, conn net.Conn, early, p
 	return c
 }
 
+func (c *webSocket) Transport() Transports              { return WebSockets }
 func (c *webSocket) Binary() bool                       { return true }
 func (c *webSocket) InherentKeepAlive() bool            { return false }
 func (c *webSocket) SetFormat(format protocol.Format)   { c.format = format }
