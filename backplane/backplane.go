@@ -50,6 +50,7 @@ package backplane
 
 import (
 	"context"
+	"time"
 
 	"signalrd/hubs/protocol"
 )
@@ -82,8 +83,9 @@ type Gatherer interface {
 	// Deliver or Release.
 	Gather(record []byte)
 
-	// Release has what was gathered written. Like Deliver it waits for nothing.
-	Release()
+	// Release has what was gathered written. sent is when the oldest of it was sent by this
+	// server; zero: all of it comes from others. Like Deliver it waits for nothing.
+	Release(sent time.Time)
 }
 
 // Backplane knows the connections of one hub on all servers. All its methods

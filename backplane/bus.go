@@ -51,6 +51,8 @@ type Bus struct {
 	publishing atomic.Pointer[redis.Client] // the publishing connection, while there is one
 	gathering  atomic.Pointer[[]*Redis]     // the hubs
 
+	oldest time.Time // when what is delivered next was sent here; zero: elsewhere; the listening goroutine's
+
 	// guarded by mu
 	mu            sync.Mutex
 	hubs          map[string]*Redis

@@ -1,5 +1,7 @@
 package backplane
 
+import "time"
+
 // gathering is the connections that have something queued and wait with writing.
 // The zero value is empty.
 type gathering struct{ members []*member }
@@ -11,11 +13,11 @@ func (g *gathering) add(m *member) {
 	}
 }
 
-// release has all of them write.
-func (g *gathering) release() {
+// release has all of them write what was sent at that time or later; see Gatherer.
+func (g *gathering) release(sent time.Time) {
 	for _, m := range g.members {
 		m.gathered = false
-		m.gatherer.Release()
+		m.gatherer.Release(sent)
 	}
 	clear(g.members) // so that none is kept when it has left
 	g.members = g.members[:0]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -16,7 +17,8 @@ type gatherer struct {
 	first   chan struct{} // closed by the first record
 	goOn    chan struct{} // which then waits for this
 	waiting int
-	writes  []int // how many records each had
+	writes  []int       // how many records each had
+	sent    []time.Time // when the oldest of each was sent here
 }
 
 func (g *gatherer) Gather(record []byte) {
@@ -31,9 +33,10 @@ func (g *gatherer) Gather(record []byte) {
 	}
 }
 
-func (g *gatherer) Release() {
+func (g *gatherer) Release(sent time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.sent = append(g.sent, sent)
 	g.writes = append(g.writes, g.waiting)
 	g.waiting = 0
 }
@@ -78,12 +81,18 @@ func TestBurstsAreWrittenTogether(t *testing.T) {
 	if len(g.writes) > n/20 {
 		t.Errorf("%d messages were written %d times: %v", n+1, len(g.writes), g.writes)
 	}
+	for _, sent := range g.sent {
+		if !sent.IsZero() {
+			t.Errorf("what another program sent was sent here at %v", sent)
+		}
+	}
 	t.Log("records of each write:", fmt.Sprint(g.writes))
 }
 
 // A single message is written at once, and so is what is delivered while Redis is
-// away.
+// away. Either way it is known when this server sent it.
 func TestSingleMessagesAreWritten(t *testing.T) {
+	began := time.Now()
 	store := peers.Redis(t)
 	s := newServer(t, store.Addr(), nil)
 	g := &gatherer{client: newClient("g", ""), first: make(chan struct{}), goOn: make(chan struct{})}
@@ -112,6 +121,11 @@ func TestSingleMessagesAreWritten(t *testing.T) {
 		}
 		if !writes(4 + i)() {
 			t.Fatalf("with redis away: %v", g.writes)
+		}
+	}
+	for _, sent := range g.sent {
+		if sent.Before(began) || sent.After(time.Now()) {
+			t.Errorf("sent at %v, not since %v", sent, began)
 		}
 	}
 }

@@ -29,25 +29,28 @@ type outstanding struct {
 }
 
 // arrive takes an own invocation, with its number, and says whether it is to be
-// delivered.
-func (s *spool) arrive(seq uint64) bool {
+// delivered, and when it was sent, if that is still known.
+func (s *spool) arrive(seq uint64) (sent time.Time, deliver bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.arrived(seq)
 }
 
-func (s *spool) arrived(seq uint64) bool {
+func (s *spool) arrived(seq uint64) (sent time.Time, deliver bool) {
 	if seq <= s.home {
-		return false
+		return time.Time{}, false
 	}
 	s.home = seq
-	return true
+	if seq >= s.first && seq <= s.last {
+		sent = s.at(seq).at
+	}
+	return sent, true
 }
 
 // arrivePlain takes an invocation that names no sender. If it is this server's
-// own, it says whether it is to be delivered; another's always is. When another
+// own, it says what arrive does; another's is always to be delivered. When another
 // server sent the very same, it does not matter which is which.
-func (s *spool) arrivePlain(channel string, payload []byte) (deliver bool) {
+func (s *spool) arrivePlain(channel string, payload []byte) (sent time.Time, deliver bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := s.outstanding[channel]
@@ -56,7 +59,7 @@ func (s *spool) arrivePlain(channel string, payload []byte) (deliver bool) {
 		found = slices.IndexFunc(out, func(o outstanding) bool { return o.stray && bytes.Equal(o.payload, payload) })
 	}
 	if found < 0 {
-		return true
+		return time.Time{}, true
 	}
 	seq, stray := out[found].seq, out[found].stray
 	if stray {

@@ -15,7 +15,7 @@ import (
 // listen connects, subscribes, and hands on what arrives until the connection is
 // lost or the bus closed. It returns why.
 func (b *Bus) listen() error {
-	client := b.deployment.connection(listening, b.timing.send/2, b.release)
+	client := b.deployment.connection(listening, b.timing.send/2, b.releaseReceived)
 	defer client.Close()
 	pubsub := client.Subscribe(b.ctx)
 	defer pubsub.Close()
@@ -33,13 +33,13 @@ func (b *Bus) listen() error {
 	defer writer.Wait()
 	b.connected()
 	err := b.receive(ctx, pubsub)
-	b.release()
+	b.releaseReceived()
 	fail(err)
 	return context.Cause(ctx)
 }
 
 // receive hands on what arrives. It waits for nothing else: whoever gets a
-// message queues it. What has arrived together is written together: b.release is
+// message queues it. What has arrived together is written together: releaseReceived is
 // called before more is read.
 func (b *Bus) receive(ctx context.Context, pubsub *redis.PubSub) error {
 	for {

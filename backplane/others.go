@@ -307,7 +307,8 @@ func (o *others) receiveAnswer(a answer) []numbered {
 func (o *others) receiveResend(r resend) (entries []numbered) {
 	if r.id == o.bus.id {
 		for _, e := range r.entries {
-			if o.bus.spool.arrive(e.seq) {
+			if sent, deliver := o.bus.spool.arrive(e.seq); deliver {
+				o.bus.noteSent(sent)
 				entries = append(entries, e)
 			}
 		}
@@ -321,6 +322,12 @@ func (o *others) receiveResend(r resend) (entries []numbered) {
 		entries = p.take(r.entries)
 	}
 	return entries
+}
+
+func (o *others) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.peers)
 }
 
 func (o *others) forget(id serverID) {

@@ -1,6 +1,10 @@
 package backplane
 
-import "github.com/go-kit/log/level"
+import (
+	"time"
+
+	"github.com/go-kit/log/level"
+)
 
 // receive takes one message from the bus. What cannot be understood is
 // logged, without its content, and skipped.
@@ -43,15 +47,26 @@ func (b *Bus) hear(channel string, payload []byte) {
 // come in what another server will make up for.
 func (b *Bus) isNew(channel string, payload []byte, order uint64) bool {
 	st, stamped := readStamp(payload)
+	sent, deliver := time.Time{}, true
 	switch {
 	case stamped && st.server == b.id:
-		return b.spool.arrive(st.seq)
+		sent, deliver = b.spool.arrive(st.seq)
 	case stamped:
-		return b.others.arrive(st, order)
+		deliver = b.others.arrive(st, order)
 	case len(payload) > 0 && payload[0] == unstampedHead:
-		return b.spool.arrivePlain(channel, payload)
+		sent, deliver = b.spool.arrivePlain(channel, payload)
 	}
-	return true
+	if deliver {
+		b.noteSent(sent)
+	}
+	return deliver
+}
+
+// noteSent notes when this server has sent what is about to be delivered; zero: it has not.
+func (b *Bus) noteSent(sent time.Time) {
+	if !sent.IsZero() && (b.oldest.IsZero() || sent.Before(b.oldest)) {
+		b.oldest = sent
+	}
 }
 
 // deliver delivers an invocation to this server's connections. The next release has
@@ -65,21 +80,26 @@ func (b *Bus) deliver(channel string, payload []byte) {
 // deliverNow delivers an invocation, and has it written.
 func (b *Bus) deliverNow(channel string, payload []byte) {
 	b.deliver(channel, payload)
-	b.release()
+	b.release(time.Now())
 }
 
-// release has everything written that was delivered: nothing else is there to be
+// releaseReceived has everything written that has arrived: nothing else is there to be
 // delivered just now.
-func (b *Bus) release() {
+func (b *Bus) releaseReceived() {
+	b.release(b.oldest)
+	b.oldest = time.Time{}
+}
+
+func (b *Bus) release(sent time.Time) {
 	for _, hub := range *b.gathering.Load() {
-		hub.release()
+		hub.release(sent)
 	}
 }
 
-func (r *Redis) release() {
+func (r *Redis) release(sent time.Time) {
 	r.receiving.Lock()
 	defer r.receiving.Unlock()
-	r.gathering.release()
+	r.gathering.release(sent)
 }
 
 // deliverAgain delivers what did not come, or may not have come, as it was published.

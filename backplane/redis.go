@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/go-kit/log"
 )
@@ -96,7 +97,7 @@ func (r *Redis) Close() error {
 	}
 	r.bus.dropAll(r)
 	r.bus.removeHub(r)
-	r.release()
+	r.release(time.Time{})
 	r.replies.stop()
 	r.stock.stop()
 	return nil

@@ -193,7 +193,7 @@ func lose(s *spool) string {
 
 func comes(seq uint64) step {
 	return func(s *spool) string {
-		if s.arrive(seq) {
+		if _, deliver := s.arrive(seq); deliver {
 			return fmt.Sprint("stamped", seq)
 		}
 		return ""
@@ -202,7 +202,7 @@ func comes(seq uint64) step {
 
 func comesPlain(payload string) step {
 	return func(s *spool) string {
-		if s.arrivePlain("c", []byte(payload)) {
+		if _, deliver := s.arrivePlain("c", []byte(payload)); deliver {
 			return payload
 		}
 		return ""

@@ -15,6 +15,9 @@ type Stats struct {
 	Recovered  uint64 // invocations that came late, because a connection was lost
 	Reconnects uint64 // times that Redis was lost
 
+	Channels int // of Redis that this server hears at the moment, is about to, or is about to leave
+	Servers  int // other signalrd servers that it knows of
+
 	// What waits for Redis at the moment.
 	SpooledMessages, SpooledBytes int
 
@@ -39,6 +42,8 @@ func (b *Bus) Stats() Stats {
 		Duplicates:      b.counts.duplicates.Load(),
 		Recovered:       b.counts.recovered.Load(),
 		Reconnects:      b.counts.reconnects.Load(),
+		Channels:        b.channelCount(),
+		Servers:         b.others.count(),
 		SpooledMessages: messages,
 		SpooledBytes:    bytes,
 		ProbeRoundTrip:  b.watch.roundTrip(),

@@ -227,6 +227,12 @@ func (b *Bus) wantedChannels() (hashes []uint32, order uint64) {
 	return hashes, b.asked
 }
 
+func (b *Bus) channelCount() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.subscriptions)
+}
+
 // maxCommand is how many channels go into one command, so that Redis can
 // serve others in between.
 const maxCommand = 1000

@@ -71,11 +71,11 @@ func (c *connection) greet() bool {
 	defer c.welcome.Unlock()
 	c.refused = true // until the opposite is shown
 	running := &call{connection: c, connecting: true}
-	return c.inline(running, func() {
+	return c.inline(running, func(int64) {
 		err := errGoexit
 		defer func() {
 			if c.refused {
-				failed := c.broken(err)
+				failed := c.broken(RefusedByHub, err)
 				failed.allowReconnect = false
 				c.end(failed)
 			}

@@ -32,6 +32,7 @@ type connection struct {
 	cancel    context.CancelCauseFunc
 	protocol  protocol.Protocol // by the handshake
 	arrivals  *arrivals         // by the handshake; nil if the connection ends with its socket
+	lane      *lane             // that it is counted in
 
 	items   sync.Map // the hubs' own
 	out     outbox
@@ -73,6 +74,7 @@ type ending struct {
 	farewell       farewell
 	errorText      string // of the Close message
 	allowReconnect bool   // of the Close message
+	reason         CloseReason
 }
 
 var _ backplane.Gatherer = (*connection)(nil)
@@ -100,8 +102,8 @@ const closedWithError = "Connection closed with an error."
 
 // broken is the ending of a connection that failed: the client is told and
 // may come back (protocol §8.8).
-func (c *connection) broken(err error) ending {
-	return ending{cause: err, errorText: errorText(closedWithError, err, c.server.options.DetailedErrors), allowReconnect: true}
+func (c *connection) broken(reason CloseReason, err error) ending {
+	return ending{reason: reason, cause: err, errorText: errorText(closedWithError, err, c.server.options.DetailedErrors), allowReconnect: true}
 }
 
 func newConnection(s *Server, t transport.Conn, expires bool) *connection {
@@ -110,7 +112,8 @@ func newConnection(s *Server, t transport.Conn, expires bool) *connection {
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.slots = make(chan struct{}, s.options.MaximumParallelInvocations)
 	c.turn.connection = c
-	c.out.init(s.options.QueueBytes, c)
+	c.lane, c.out.batches = s.counts.take()
+	c.out.init(s.options.QueueBytes, c, &c.lane.traffic)
 	if prompt, ok := t.(transport.Prompt); ok {
 		c.out.sendPromptly(prompt, &s.flushers)
 	}
@@ -211,11 +214,13 @@ func (c *connection) lost(err error) {
 func (c *connection) receiveEnding(err error) ending {
 	switch {
 	case !errors.Is(err, io.EOF):
-		return ending{cause: err, farewell: nothing}
+		return ending{reason: lossReason(err), cause: err, farewell: nothing}
 	case errors.Is(err, transport.ErrDeleted): // a poll may still take the Close message
 		return ending{cause: errLeft, allowReconnect: true}
+	case errors.Is(err, transport.ErrAbsent):
+		return ending{reason: ClientAbsent, cause: errLeft, farewell: flushOnly}
 	case len(c.partial()) > 0:
-		return ending{cause: errCutOff, farewell: flushOnly}
+		return ending{reason: ClientLost, cause: errCutOff, farewell: flushOnly}
 	default:
 		return ending{cause: errLeft, farewell: flushOnly}
 	}
@@ -241,7 +246,11 @@ func (c *connection) consume() bool {
 	c.silence.pause()
 	received := c.in
 	message := messages.Get().(*protocol.Message)
-	defer release(message)
+	records, bytes := 0, 0
+	defer func() {
+		release(message)
+		c.lane.received(records, bytes)
+	}()
 	for len(c.in) > 0 && c.ctx.Err() == nil && c.awaitWelcome() {
 		record, n, err := c.protocol.Next(c.in, c.server.options.MaximumReceiveMessageSize)
 		if n == 0 && err == nil {
@@ -251,10 +260,11 @@ func (c *connection) consume() bool {
 			err = c.protocol.Parse(record, message)
 		}
 		if err != nil {
-			c.end(c.broken(err))
+			c.end(c.broken(ProtocolError, err))
 			break
 		}
 		c.in = c.in[n:]
+		records, bytes = records+1, bytes+n
 		if !c.dispatch(message) {
 			return false
 		}
@@ -321,6 +331,7 @@ func (c *connection) finish() {
 // leave is the last step: the backplane forgets the connection, what is still
 // queued goes out, and the transport closes.
 func (c *connection) leave() {
+	c.closed()
 	c.server.backplane.Disconnect(c)
 	c.close(transport.CloseNormal)
 	level.Debug(c.server.logger).Log("msg", "disconnected", "connection", c.ID(), "cause", c.ending.cause)
@@ -342,7 +353,7 @@ func (c *connection) spawn(write func())        { c.server.spawn(write) }
 
 // writeFailed ends the connection: its client cannot be reached any more.
 func (c *connection) writeFailed(err error) {
-	c.end(ending{cause: err, farewell: nothing})
+	c.end(ending{reason: lossReason(err), cause: err, farewell: nothing})
 }
 
 // ID is the public connection id.
@@ -375,10 +386,16 @@ func (c *connection) Gather(record []byte) {
 }
 
 // Release has what was gathered written.
-func (c *connection) Release() { c.out.release() }
+func (c *connection) Release(sent time.Time) {
+	at := int64(0)
+	if !sent.IsZero() {
+		at = c.server.clock.at(sent)
+	}
+	c.out.release(at)
+}
 
 func (c *connection) tooSlow(err error) {
-	c.server.stats.slowClients.Add(1)
+	c.server.counts.slowClients.Add(1)
 	level.Warn(c.server.logger).Log("msg", "connection dropped", "connection", c.ID(), "err", err)
-	c.end(ending{cause: err, farewell: nothing})
+	c.end(ending{reason: ClientSlow, cause: err, farewell: nothing})
 }

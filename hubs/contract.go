@@ -34,12 +34,12 @@ func (h *hubContext) Groups() signalr.GroupManager {
 func (h *hubContext) Items() *sync.Map         { return &h.connection.items }
 func (h *hubContext) ConnectionID() string     { return h.connection.ID() }
 func (h *hubContext) Context() context.Context { return h.connection.ctx }
-func (h *hubContext) Abort()                   { h.connection.end(ending{cause: errAborted}) }
+func (h *hubContext) Abort()                   { h.connection.end(ending{reason: ClosedByHub, cause: errAborted}) }
 
 // Close sends the client a Close message with the given content and ends the
 // connection.
 func (h *hubContext) Close(errorText string, allowReconnect bool) error {
-	why := ending{cause: errClosedByHub, errorText: errorText, allowReconnect: allowReconnect}
+	why := ending{reason: ClosedByHub, cause: errClosedByHub, errorText: errorText, allowReconnect: allowReconnect}
 	if errorText != "" {
 		why.cause = errors.New(errorText)
 	}

@@ -56,7 +56,7 @@ func (c *connection) dispatch(m *protocol.Message) bool {
 			break
 		}
 		if err := c.arrivals.sequence(m.SequenceID); err != nil {
-			c.end(c.broken(err))
+			c.end(c.broken(ProtocolError, err))
 		}
 	}
 	// Messages of types that are not known are ignored (protocol §6.3).
@@ -93,7 +93,7 @@ func (c *connection) invoke(m *protocol.Message) bool {
 		return true
 	}
 	running := &call{connection: c, holdsSlot: true}
-	return c.inline(running, func() { c.run(running, inv) })
+	return c.inline(running, func(began int64) { c.run(running, inv, began) })
 }
 
 // bind finds the method that an invocation names and decodes its arguments, or
@@ -101,24 +101,25 @@ func (c *connection) invoke(m *protocol.Message) bool {
 func (c *connection) bind(m *protocol.Message) (invocation, string) {
 	found := c.server.methods.find(m.Target)
 	if found == nil {
+		c.server.counts.unknown.Add(1)
 		return invocation{}, errorText(fmt.Sprintf(cannotInvoke, m.Target), &Error{"Method does not exist."}, false)
 	}
 	frame, uploads, err := c.arguments(found, m)
 	if err != nil {
-		return invocation{}, errorText(fmt.Sprintf(cannotInvoke, found.name), err, c.server.options.DetailedErrors)
+		return invocation{}, c.deny(found, BadArguments, errorText(fmt.Sprintf(cannotInvoke, found.name), err, c.server.options.DetailedErrors))
 	}
 	inv := invocation{id: m.InvocationID, method: found, frame: frame, uploads: uploads}
 	streaming := m.Type == protocol.StreamInvocation
 	switch {
 	case found.require != nil && !found.require(c.user):
-		return inv, fmt.Sprintf(unauthorized, found.name)
+		return inv, c.deny(found, Unauthorized, fmt.Sprintf(unauthorized, found.name))
 	case streaming && !found.streams:
-		return inv, fmt.Sprintf(notStreaming, found.name)
+		return inv, c.deny(found, WrongKind, fmt.Sprintf(notStreaming, found.name))
 	case !streaming && found.streams:
-		return inv, fmt.Sprintf(isStreaming, found.name)
+		return inv, c.deny(found, WrongKind, fmt.Sprintf(isStreaming, found.name))
 	case len(m.StreamIDs) != found.uploads:
-		return inv, errorText(fmt.Sprintf(invocationFails, found.name),
-			&Error{fmt.Sprintf("Client sent %d stream(s), Hub method expects %d.", len(m.StreamIDs), found.uploads)}, false)
+		return inv, c.deny(found, WrongKind, errorText(fmt.Sprintf(invocationFails, found.name),
+			&Error{fmt.Sprintf("Client sent %d stream(s), Hub method expects %d.", len(m.StreamIDs), found.uploads)}, false))
 	}
 	return inv, ""
 }
@@ -152,24 +153,47 @@ func (c *connection) arguments(called *method, m *protocol.Message) (_ *frame, u
 }
 
 // run calls the hub method and sends the completion that answers it.
-func (c *connection) run(running *call, inv invocation) {
-	returned := false
+func (c *connection) run(running *call, inv invocation, began int64) {
+	a := attempt{connection: c, method: inv.method, began: began, outcome: Panicked}
 	defer func() {
-		if !returned { // the method has called runtime.Goexit
+		if !a.returned { // the method has called runtime.Goexit
 			c.complete(failed(inv.id, fmt.Sprintf(invocationFails, inv.method.name)), false)
 		}
+		a.finish()
 	}()
 	value, err := c.callHub(c.ctx, running, inv)
-	returned = true
+	a.stop()
 	if err == nil {
 		err = uploadFailure(inv.uploads)
 	}
 	if err == nil {
 		err = c.answer(inv, value)
 	}
+	a.outcome = outcomeOf(err)
 	if err != nil {
 		c.complete(failed(inv.id, c.failure(invocationFails, inv.method.name, err)), inv.more)
 	}
+}
+
+// attempt is a call of a hub method, as it is counted.
+type attempt struct {
+	connection  *connection
+	method      *method
+	began, took int64 // by the server's clock
+	returned    bool
+	outcome     Outcome
+}
+
+// stop is called when the method has returned, or its stream is at its end: what its
+// caller does with the answer is no time of the method's.
+func (a *attempt) stop() { a.took, a.returned = a.connection.server.clock.now()-a.began, true }
+
+// finish counts the attempt.
+func (a *attempt) finish() {
+	if !a.returned {
+		a.stop()
+	}
+	a.connection.ran(a.method, a.outcome, a.took)
 }
 
 // answer sends the completion with the result of an invocation.

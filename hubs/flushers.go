@@ -18,11 +18,11 @@ type flushers struct {
 	ended       bool
 }
 
-// start starts n flushers, which run until stop.
-func (f *flushers) start(n int) {
+// start starts a flusher for each of counts, which run until stop.
+func (f *flushers) start(counts []*traffic) {
 	f.filled.L = &f.mu
-	for range n {
-		f.running.Go(f.run)
+	for _, count := range counts {
+		f.running.Go(func() { f.run(count) })
 	}
 }
 
@@ -47,13 +47,13 @@ func (f *flushers) signal() {
 	}
 }
 
-func (f *flushers) run() {
+func (f *flushers) run(count *traffic) {
 	for {
 		o := f.take()
 		if o == nil {
 			return
 		}
-		o.flush()
+		o.flush(count)
 	}
 }
 

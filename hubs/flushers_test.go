@@ -28,6 +28,21 @@ type testClient struct {
 	failure        error      // of TrySend
 	meanwhile      func()     // happens during the next TrySend
 	kept           string
+	sends          *sends
+}
+
+// sends is what clients are sent, for the counts to be compared with.
+type sends struct {
+	mu                     sync.Mutex
+	writes, records, bytes int
+}
+
+func (s *sends) add(records []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes++
+	s.records += len(strings.Fields(string(records)))
+	s.bytes += len(records)
 }
 
 func (c *testClient) note(format string, args ...any) {
@@ -45,10 +60,12 @@ func (c *testClient) TrySend(records []byte) (done bool, err error) {
 		c.note("cannot try %s", text)
 		return false, c.failure
 	case c.stuck:
+		c.sends.add(records)
 		c.note("keeps %s", text)
 		c.kept = text
 		return false, nil
 	}
+	c.sends.add(records)
 	c.note("takes %s", text)
 	return true, nil
 }
@@ -61,6 +78,9 @@ func (c *testClient) Finish() error {
 
 func (c *testClient) send(records []byte) error {
 	err := <-c.finish
+	if err == nil {
+		c.sends.add(records)
+	}
 	c.note("is sent %s", brief(records))
 	return err
 }
@@ -83,17 +103,19 @@ func large(name byte) []byte { return []byte(strings.Repeat(string(name), 20_000
 type turns struct {
 	flushers
 	trail trail
+	sends sends
+	count *traffic // of them and of the boxes
 }
 
 func newTurns() *turns {
-	f := new(turns)
-	f.start(0)
+	f := &turns{count: newTraffic()}
+	f.start(nil)
 	return f
 }
 
 func (f *turns) client(name string, limit int) *testClient {
-	c := &testClient{name: name, trail: &f.trail, finish: make(chan error, 10)}
-	c.init(limit, c)
+	c := &testClient{name: name, trail: &f.trail, finish: make(chan error, 10), sends: &f.sends}
+	c.init(limit, c, f.count)
 	c.sendPromptly(c, &f.flushers)
 	c.open()
 	return c
@@ -105,7 +127,7 @@ func (f *turns) turn() bool {
 	waits := f.first != nil
 	f.mu.Unlock()
 	if waits {
-		f.take().flush()
+		f.take().flush(f.count)
 	}
 	return waits
 }
@@ -232,8 +254,8 @@ func TestFlushers(t *testing.T) {
 			a.say(t, "2")
 			f.all()
 			a.gather([]byte("3 "))
-			a.release()
-			a.release()
+			a.release(0)
+			a.release(0)
 			f.all()
 		}, []string{"a takes 1 2", "a takes 3"}},
 		{"the last record", func(t *testing.T, f *turns, a, b *testClient) {
@@ -309,6 +331,11 @@ func TestFlushers(t *testing.T) {
 					t.Errorf("%s is left with writing %v, %d bytes, %.10q", c.name, c.writing, c.bytes, c.one)
 				}
 			}
+			var counted Stats
+			f.count.addTo(&counted)
+			if s := &f.sends; counted.Writes.Total() != uint64(s.writes) || counted.Writes.Sum != int64(s.records) || counted.BytesSent != uint64(s.bytes) {
+				t.Errorf("counted are %d bytes in %+v; sent were %d bytes of %d records in %d writes", counted.BytesSent, counted.Writes, s.bytes, s.records, s.writes)
+			}
 			f.stop()
 		})
 	}
@@ -383,8 +410,8 @@ func (c *testClient) drainTurns(f *turns) {
 // Stopping waits for the boxes that have a turn to come.
 func TestFlushersStop(t *testing.T) {
 	for _, n := range []int{1, 2, 8} {
-		f := new(turns)
-		f.start(n)
+		f := &turns{count: newTraffic()}
+		f.start(traffics(n))
 		clients := make([]*testClient, 100)
 		for i := range clients {
 			clients[i] = f.client(fmt.Sprint(i), 1<<20)
@@ -472,12 +499,12 @@ func (c *stressClient) writeFailed(err error) { c.t.Error(err) }
 func TestFlushersUnderStress(t *testing.T) {
 	const boxes, senders, each = 40, 8, 3000
 	var f flushers
-	f.start(3)
+	f.start(traffics(3))
 	var running sync.WaitGroup
 	clients := make([]*stressClient, boxes)
 	for i := range clients {
 		c := &stressClient{t: t, running: &running, next: make([]int, senders)}
-		c.init(1<<30, c)
+		c.init(1<<30, c, newTraffic())
 		c.sendPromptly(c, &f)
 		clients[i] = c
 	}
@@ -521,7 +548,7 @@ func (c *stressClient) offered(record []byte) bool {
 		return c.put(record) == nil
 	case 1:
 		err := c.gather(record)
-		c.release()
+		c.release(0)
 		return err == nil
 	case 2:
 		return c.putInRoom(context.Background(), record, 1<<30) == nil

@@ -18,9 +18,11 @@ func (s *Server) heartbeat() {
 	for {
 		select {
 		case <-ticker.C:
-			for _, c := range s.snapshot() {
+			connections := s.snapshot()
+			for _, c := range connections {
 				c.onBeat()
 			}
+			s.counts.observeQueues(connections)
 		case <-s.stopped:
 			return
 		}
@@ -33,21 +35,21 @@ func (c *connection) onBeat() {
 	switch c.phase.Load() {
 	case phaseHandshake:
 		if age > c.server.options.HandshakeTimeout && c.phase.CompareAndSwap(phaseHandshake, phaseExpired) {
-			c.end(ending{cause: errHandshakeTimeout, farewell: flushOnly})
+			c.end(ending{reason: ClientSilent, cause: errHandshakeTimeout, farewell: flushOnly})
 		}
 	case phaseConnected:
 		if c.silence.exceeds(c.server.options.ClientTimeout, age) {
-			c.end(c.broken(errSilentClient))
+			c.end(c.broken(ClientSilent, errSilentClient))
 			return
 		}
 		if c.expires && auth.UserOf(c.transport.Request().Context()).Expired(time.Now()) {
-			c.end(ending{cause: errExpired, allowReconnect: true})
+			c.end(ending{reason: TokenExpired, cause: errExpired, allowReconnect: true})
 			return
 		}
 		if c.arrivals != nil {
 			c.acknowledge()
 			if c.out.stuck() {
-				c.end(c.broken(errUnacknowledged))
+				c.end(c.broken(ClientUnacknowledging, errUnacknowledged))
 				return
 			}
 		}

@@ -28,6 +28,7 @@ type memory struct {
 	in      []byte // for the server
 	eof     bool   // the client has left
 	lost    bool   // aborted, or cut by the client
+	failure error  // what Receive finds
 	stopped bool
 	stalled bool // the client does not read: Send waits
 	sending bool
@@ -88,6 +89,8 @@ func (m *memory) Receive(buf []byte) ([]byte, error) {
 		switch {
 		case m.stopped:
 			return buf, transport.ErrStopped
+		case m.failure != nil:
+			return buf, m.failure
 		case m.lost:
 			return buf, errMemoryLost
 		case len(m.in) > 0:

@@ -28,6 +28,7 @@ type MethodOptions struct {
 // whatever their case (protocol §8.1); nearly all callers spell them as the
 // hub does, so that spelling is looked up first.
 type methods struct {
+	all    []*method
 	exact  map[string]*method
 	folded map[string]*method
 }
@@ -35,6 +36,7 @@ type methods struct {
 // method is what dispatch needs to know of a hub method, found out once.
 type method struct {
 	name    string
+	place   int              // in methods.all
 	require auth.Requirement // nil: nothing
 	code    reflect.Value    // takes the hub, perhaps a context, and takes
 	first   int              // how many parameters of code are not the client's
@@ -73,7 +75,7 @@ var (
 // but those of the Hub that it embeds. It fails on the first method that no
 // client could call, naming it, and on options for a method that there is not.
 func methodsOf(hub reflect.Type, options map[string]MethodOptions) (methods, error) {
-	table := methods{map[string]*method{}, map[string]*method{}}
+	table := methods{exact: map[string]*method{}, folded: map[string]*method{}}
 	base := reflect.TypeFor[*signalr.Hub]()
 	if hub.Implements(reflect.TypeFor[interface{ ofThisPackage() }]()) {
 		base = reflect.TypeFor[*Hub]()
@@ -93,6 +95,8 @@ func methodsOf(hub reflect.Type, options map[string]MethodOptions) (methods, err
 		if _, twice := table.folded[folded]; twice {
 			return methods{}, fmt.Errorf("hub %v: duplicate definitions of method %s: names match whatever their case, and overloading is not supported", hub, m.name)
 		}
+		m.place = len(table.all)
+		table.all = append(table.all, m)
 		table.exact[m.name], table.folded[folded] = m, m
 	}
 	if len(unknown) > 0 {

@@ -28,6 +28,7 @@ type outbox struct {
 	prompt   transport.Prompt // nil: every writer may have to wait
 	flushers *flushers
 	limit    int // bytes
+	count    *traffic
 
 	next *outbox // in the flushers' list, which guards it
 
@@ -42,8 +43,19 @@ type outbox struct {
 	held    bool      // nothing is written yet
 	writing bool      // a writer runs
 	sealed  bool      // the last record is in
+	batches uint8     // that have begun to gather; some of them are timed
 	changed sync.Cond // something has been written, or no more will be put in
+
+	gathered sample // of what is in queue
+	underway sample // of what the writer has
 }
+
+// sample is when the first record of a batch was sent, by the server's clock, if the
+// batch is timed. Of what another server has sent it is when that came here, below zero.
+type sample int64
+
+// sampled is how many batches of one client there are to each that is timed.
+const sampled = 32
 
 // outlet is where a box sends to.
 type outlet interface {
@@ -55,8 +67,8 @@ type outlet interface {
 	writeFailed(err error)
 }
 
-func (o *outbox) init(limit int, to outlet) {
-	o.limit, o.outlet = limit, to
+func (o *outbox) init(limit int, to outlet, count *traffic) {
+	o.limit, o.outlet, o.count = limit, to, count
 	o.changed.L = &o.mu
 	o.held = true
 }
@@ -95,13 +107,22 @@ func (o *outbox) put(record []byte) error {
 func (o *outbox) gather(record []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.add(record)
+	first := len(o.queue) == 0
+	err := o.add(record)
+	if first {
+		o.gathered = -o.gathered // unless release says otherwise
+	}
+	return err
 }
 
-// release begins to write what was gathered.
-func (o *outbox) release() {
+// release begins to write what was gathered. sent is when the oldest of it was
+// sent, by the server's clock; 0: it comes from elsewhere.
+func (o *outbox) release(sent int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.gathered < 0 && sent > 0 {
+		o.gathered = sample(sent)
+	}
 	o.wake()
 }
 
@@ -121,6 +142,11 @@ func (o *outbox) add(record []byte) error {
 func (o *outbox) push(record []byte) {
 	if o.queue == nil && !o.writing {
 		o.queue = o.one[:0]
+	}
+	if len(o.queue) == 0 {
+		if o.batches++; o.batches%sampled == 0 {
+			o.gathered = sample(o.count.clock.now())
+		}
 	}
 	o.queue = append(o.queue, record)
 	o.bytes += len(record)
@@ -232,8 +258,16 @@ func (o *outbox) ready() bool {
 	return o.replay.fits(o.queue[:min(1, len(o.queue))]) > 0
 }
 
+// waiting is how many bytes wait to be written.
+func (o *outbox) waiting() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.bytes
+}
+
 // take removes what may be written now. size is what it counts for in bytes.
 func (o *outbox) take() (batch [][]byte, size int) {
+	o.underway, o.gathered = o.gathered, 0
 	if o.replay == nil {
 		batch, size = o.queue, o.bytes
 		o.queue, o.spare = o.spare, nil
@@ -270,13 +304,14 @@ func (o *outbox) write() {
 	o.rest()
 }
 
-// flush is a turn of a flusher: it sends what is in the box without waiting.
-func (o *outbox) flush() {
+// flush is a turn of a flusher, which counts by itself: it sends what is in the box
+// without waiting.
+func (o *outbox) flush(by *traffic) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	batch, size := o.take()
 	o.mu.Unlock()
-	left, waits, err := o.trySendAll(batch)
+	left, waits, err := o.trySendAll(batch, by)
 	if waits {
 		o.outlet.spawn(func() { o.goOn(batch, left, size) })
 	}
@@ -299,6 +334,9 @@ func (o *outbox) offer(record []byte) bool {
 	o.bytes += len(record)
 	o.mu.Unlock()
 	done, err := o.prompt.TrySend(record)
+	if err == nil {
+		o.count.wrote(1, len(record))
+	}
 	waits := !done && err == nil
 	if size := len(record); waits {
 		o.outlet.spawn(func() { o.goOn(nil, nil, size) })
@@ -341,6 +379,10 @@ func (o *outbox) sent(batch [][]byte, size int, err error) {
 	}
 	o.bytes -= size
 	o.changed.Broadcast()
+	if o.underway != 0 && err == nil {
+		o.count.delivered(o.underway)
+	}
+	o.underway = 0
 	switch {
 	case err == nil:
 	case o.replay != nil && errors.Is(err, transport.ErrAway):
@@ -375,26 +417,32 @@ func (o *outbox) sendAll(batch [][]byte) error {
 	buffer := buffers.Get().(*[messageBytes]byte)
 	defer buffers.Put(buffer)
 	for len(batch) > 0 {
-		var message []byte
-		message, batch = nextMessage(buffer, batch)
+		message, rest := nextMessage(buffer, batch)
 		if err := o.outlet.send(message); err != nil {
 			return err
 		}
+		o.count.wrote(len(batch)-len(rest), len(message))
+		batch = rest
 	}
 	return nil
 }
 
 // trySendAll is sendAll that does not wait. When that would be needed, waits
 // is true and left has not been tried.
-func (o *outbox) trySendAll(batch [][]byte) (left [][]byte, waits bool, err error) {
+func (o *outbox) trySendAll(batch [][]byte, by *traffic) (left [][]byte, waits bool, err error) {
 	buffer := buffers.Get().(*[messageBytes]byte)
 	defer buffers.Put(buffer)
 	for len(batch) > 0 {
-		var message []byte
-		message, batch = nextMessage(buffer, batch)
-		if done, err := o.prompt.TrySend(message); !done || err != nil {
-			return batch, err == nil, err
+		message, rest := nextMessage(buffer, batch)
+		done, err := o.prompt.TrySend(message)
+		if err != nil {
+			return rest, false, err
 		}
+		by.wrote(len(batch)-len(rest), len(message))
+		if !done {
+			return rest, true, nil
+		}
+		batch = rest
 	}
 	return nil, false, nil
 }

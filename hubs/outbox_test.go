@@ -20,6 +20,19 @@ func (o *testOutlet) send(records []byte) error { return o.to(records) }
 func (o *testOutlet) spawn(write func())        { o.running.Go(write) }
 func (o *testOutlet) writeFailed(err error)     { o.failed(err) }
 
+func newTraffic() *traffic {
+	t := new(traffic)
+	t.init(newClock())
+	return t
+}
+
+func traffics(n int) (all []*traffic) {
+	for range n {
+		all = append(all, newTraffic())
+	}
+	return all
+}
+
 // What gathers while a message is on its way leaves together as the next one.
 func TestOutboxGathers(t *testing.T) {
 	s := newTestServer(t, newEventLog().hub, nil)
@@ -47,7 +60,7 @@ func TestOutboxKeepsTheOrderOfEachSender(t *testing.T) {
 	box.init(1<<20, &testOutlet{&running, func(records []byte) error {
 		got = append(got, strings.Fields(string(records))...)
 		return nil
-	}, func(err error) { t.Error(err) }})
+	}, func(err error) { t.Error(err) }}, newTraffic())
 	box.open()
 	const senders, n = 8, 2000
 	var sending sync.WaitGroup
@@ -84,7 +97,7 @@ func TestOutboxAfterAFailedSend(t *testing.T) {
 	var running sync.WaitGroup
 	sends, failures := 0, 0
 	var box outbox
-	box.init(1<<20, &testOutlet{&running, func([]byte) error { sends++; return errors.New("gone") }, func(error) { failures++ }})
+	box.init(1<<20, &testOutlet{&running, func([]byte) error { sends++; return errors.New("gone") }, func(error) { failures++ }}, newTraffic())
 	box.put([]byte("a"))
 	box.open()
 	box.drain()
@@ -102,7 +115,7 @@ func TestOutboxThatIsIdleHoldsNothing(t *testing.T) {
 	var running sync.WaitGroup
 	gate := make(chan struct{})
 	var box outbox
-	box.init(1<<20, &testOutlet{&running, func([]byte) error { <-gate; return nil }, nil})
+	box.init(1<<20, &testOutlet{&running, func([]byte) error { <-gate; return nil }, nil}, newTraffic())
 	box.open()
 	box.put([]byte("first"))
 	for range 10_000 {
@@ -115,7 +128,7 @@ func TestOutboxThatIsIdleHoldsNothing(t *testing.T) {
 	box.drain()
 	box.gather([]byte("one"))
 	box.gather([]byte("and another"))
-	box.release()
+	box.release(0)
 	box.drain()
 	running.Wait()
 	if room := cap(box.queue) + cap(box.spare); room > 0 {
@@ -134,7 +147,7 @@ func TestOutboxMessageSize(t *testing.T) {
 	box.init(1<<20, &testOutlet{&running, func(records []byte) error {
 		sizes = append(sizes, len(records))
 		return nil
-	}, func(err error) { t.Error(err) }})
+	}, func(err error) { t.Error(err) }}, newTraffic())
 	for _, size := range []int{10_000, 20_000, 2_768, 1, 40_000, 2} {
 		box.put(make([]byte, size))
 	}
@@ -153,7 +166,7 @@ func TestOutboxHoldsBack(t *testing.T) {
 		then func(*outbox)
 		want string
 	}{
-		"release": {(*outbox).release, "a b "},
+		"release": {func(o *outbox) { o.release(0) }, "a b "},
 		"put":     {func(o *outbox) { o.put([]byte("c ")) }, "a b c "},
 		"end":     {func(o *outbox) { o.seal([]byte("last")) }, "a b last"},
 		"flush":   {func(o *outbox) { o.seal(nil) }, "a b "},
@@ -164,7 +177,7 @@ func TestOutboxHoldsBack(t *testing.T) {
 		box.init(1<<20, &testOutlet{&running, func(records []byte) error {
 			got = append(got, string(records))
 			return nil
-		}, func(err error) { t.Error(err) }})
+		}, func(err error) { t.Error(err) }}, newTraffic())
 		box.open()
 		for _, record := range []string{"a ", "b "} {
 			if err := box.gather([]byte(record)); err != nil {

@@ -27,7 +27,7 @@ func (r *roaming) ForbidResume()              { r.change(func() { r.forbidden = 
 
 func (r *roaming) Receive(buf []byte) ([]byte, error) {
 	r.mu.Lock()
-	for !r.stopped && !r.lost && len(r.in) == 0 && !r.eof && !r.back {
+	for !r.stopped && !r.lost && r.failure == nil && len(r.in) == 0 && !r.eof && !r.back {
 		r.changed.Wait()
 	}
 	if !r.stopped && !r.lost && r.back { // comeBack has waited for what came before

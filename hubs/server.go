@@ -43,10 +43,8 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
-	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
@@ -78,7 +76,8 @@ type Server struct {
 	running      sync.WaitGroup         // every goroutine of the server's but the flushers
 	flushers     flushers
 	watch        watch
-	stats        counters
+	clock        clock
+	counts       counters
 
 	mu          sync.Mutex
 	connections map[*connection]struct{}
@@ -109,16 +108,17 @@ func NewServer(newHub func() Interface, options *Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{newHub: newHub, methods: table, options: set, tokens: transport.NewConnections(), stopped: make(chan struct{}), connections: map[*connection]struct{}{}}
+	s := &Server{newHub: newHub, methods: table, options: set, tokens: transport.NewConnections(), clock: newClock(), stopped: make(chan struct{}), connections: map[*connection]struct{}{}}
 	s.backplane, s.logger = s.options.Backplane, s.options.Logger
 	s.filtersCalls = slices.ContainsFunc(s.options.Filters, func(f Filter) bool { return f.Invoke != nil })
 	s.beat = s.options.beat()
 	if s.pings, err = pingRecords(s.options.Protocols); err != nil {
 		return nil, err
 	}
-	s.flushers.start(runtime.GOMAXPROCS(0))
+	s.counts.init(s.clock, len(s.options.Protocols), len(table.all))
+	s.flushers.start(s.counts.flushed)
 	s.running.Go(s.heartbeat)
-	s.watch.init(set.MaximumParallelInvocations > 1)
+	s.watch.init(s.clock, set.MaximumParallelInvocations > 1)
 	s.running.Go(func() { s.watch.run(s.stopped) })
 	return s, nil
 }
@@ -162,7 +162,7 @@ func (s *Server) Handler(endpoint *Endpoint) http.Handler {
 	s.mu.Lock()
 	s.handlers = append(s.handlers, h)
 	s.mu.Unlock()
-	return transport.CORS(e.Transport.Origins, auth.Middleware(e.Authenticate, auth.Require(e.Require, h)))
+	return transport.CORS(e.Transport.Origins, s.countRefusals(auth.Middleware(e.Authenticate, auth.Require(e.Require, h))))
 }
 
 // Clients addresses the hub's connections from outside of a hub. Its Caller
@@ -171,22 +171,6 @@ func (s *Server) Clients() Clients { return Clients{backplane: s.backplane} }
 
 // Groups changes groups from outside of a hub.
 func (s *Server) Groups() Groups { return Groups{s.backplane} }
-
-// Stats are counts since the server was made, but for Connections.
-type Stats struct {
-	Connections int   // right now, handshake done or not
-	Accepted    int64 // connections ever
-	SlowClients int64 // connections dropped because they did not read
-}
-
-type counters struct{ accepted, slowClients atomic.Int64 }
-
-// Stats says what the server has done so far.
-func (s *Server) Stats() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return Stats{len(s.connections), s.stats.accepted.Load(), s.stats.slowClients.Load()}
-}
 
 // Shutdown refuses new connections, tells the clients of all others that they
 // may connect again, elsewhere, and waits for everything to end. When ctx ends
@@ -207,7 +191,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		draining.Go(func() { h.Shutdown(ctx) })
 	}
 	for _, c := range s.snapshot() {
-		c.end(ending{cause: errShutdown, allowReconnect: true})
+		c.end(ending{reason: ServerShutdown, cause: errShutdown, allowReconnect: true})
 	}
 	gone := make(chan struct{})
 	go func() {
@@ -247,8 +231,8 @@ func (s *Server) enter(c *connection) bool {
 		return false
 	}
 	s.running.Add(1)
-	s.stats.accepted.Add(1)
 	s.connections[c] = struct{}{}
+	c.entered()
 	return true
 }
 
@@ -257,6 +241,7 @@ func (s *Server) remove(c *connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.connections, c)
+	c.left()
 }
 
 func (s *Server) snapshot() []*connection {

@@ -149,17 +149,17 @@ func (c *connection) beginStreams(inv invocation, streamIDs []string) {
 	ctx, cancel := context.WithCancel(c.ctx)
 	if refusal := c.streams.begin(inv, streamIDs, cancel, c.server.options.MaximumStreams); refusal != "" {
 		cancel()
-		c.complete(failed(inv.id, refusal), false)
+		c.complete(failed(inv.id, c.deny(inv.method, TooManyStreams, refusal)), false)
 		return
 	}
 	c.server.spawn(func() {
 		defer cancel()
 		defer c.streams.finish(inv)
-		running := &call{connection: c}
+		running, began := &call{connection: c}, c.server.clock.now()
 		if inv.method.streams {
-			c.runStream(ctx, running, inv)
+			c.runStream(ctx, running, inv, began)
 		} else {
-			c.run(running, inv)
+			c.run(running, inv, began)
 		}
 	})
 }
@@ -167,17 +167,23 @@ func (c *connection) beginStreams(inv invocation, streamIDs []string) {
 // runStream calls a method that returns a stream, sends the items, and
 // completes (protocol §8.5). A stream that was cancelled ends in good order, and
 // so does one whose connection ends.
-func (c *connection) runStream(ctx context.Context, running *call, inv invocation) {
+func (c *connection) runStream(ctx context.Context, running *call, inv invocation, began int64) {
+	a := attempt{connection: c, method: inv.method, began: began, outcome: Panicked}
 	answer := failed(inv.id, fmt.Sprintf(invocationFails, inv.method.name))
-	defer func() { c.complete(answer, false) }() // also when the hub calls runtime.Goexit
+	defer func() { // also when the hub calls runtime.Goexit
+		a.finish()
+		c.complete(answer, false)
+	}()
 	stream, err := c.callHub(ctx, running, inv)
 	if err != nil {
+		a.outcome = outcomeOf(err)
 		answer.Error = c.failure(invocationFails, inv.method.name, err)
 		return
 	}
 	answer.Error = streamFails
 	items := reflect.ValueOf(stream)
 	if !items.IsValid() || downloadItem(items.Type()) == nil || items.IsNil() {
+		a.outcome = Failed
 		answer.Error = fmt.Sprintf(noStream, inv.method.name)
 		return
 	}
@@ -185,7 +191,11 @@ func (c *connection) runStream(ctx context.Context, running *call, inv invocatio
 	if err == nil {
 		err = uploadFailure(inv.uploads)
 	}
-	if err != nil && ctx.Err() == nil && !errors.Is(err, errSealed) {
+	a.outcome = outcomeOf(err)
+	if ctx.Err() != nil || errors.Is(err, errSealed) {
+		a.outcome, err = Cancelled, nil
+	}
+	if err != nil {
 		answer.Error = c.failure(streamFails, inv.method.name, err)
 		return
 	}

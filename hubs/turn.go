@@ -15,18 +15,18 @@ type turn struct {
 	connection *connection
 	ticket     uint64 // of the call that runs on the reading goroutine
 	inline     bool   // there is such a call, and the turn stands in the watch's list
-	began      int64  // when, on the watch's clock
+	began      int64  // when, by the server's clock
 	prev, next *turn
 }
 
-// begin notes that the reading goroutine starts a call.
-func (t *turn) begin(w *watch) (ticket uint64) {
+// begin notes that the reading goroutine starts a call, and says when.
+func (t *turn) begin(w *watch) (ticket uint64, at int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	t.ticket++
 	t.inline = true
 	w.add(t)
-	return t.ticket
+	return t.ticket, t.began
 }
 
 // finish tells whether the goroutine of a call, which has returned, still reads.
@@ -47,10 +47,10 @@ func (t *turn) take(w *watch) bool {
 	return true
 }
 
-// inline runs f, which may take long, on the reading goroutine. inline
-// returns false when another goroutine reads by then.
-func (c *connection) inline(running *call, f func()) (reading bool) {
-	ticket := c.turn.begin(&c.server.watch)
+// inline runs f, which may take long and is told when it begins, on the reading
+// goroutine. inline returns false when another goroutine reads by then.
+func (c *connection) inline(running *call, f func(began int64)) (reading bool) {
+	ticket, began := c.turn.begin(&c.server.watch)
 	returned := false
 	defer func() {
 		running.finish()
@@ -59,7 +59,7 @@ func (c *connection) inline(running *call, f func()) (reading bool) {
 		}
 	}()
 	if c.ctx.Err() == nil {
-		f()
+		f(began)
 	}
 	returned = true
 	return c.turn.finish(&c.server.watch, ticket)

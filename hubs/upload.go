@@ -123,6 +123,6 @@ func (c *connection) completed(m *protocol.Message) {
 		return
 	}
 	if _, err := c.server.backplane.Complete(c, m); err != nil {
-		c.end(c.broken(err))
+		c.end(c.broken(ProtocolError, err))
 	}
 }

@@ -9,8 +9,8 @@ import (
 // one goroutine with one ticker for all of a server's, which rests while no
 // calls come.
 type watch struct {
+	clock    clock
 	patience time.Duration // set once
-	started  time.Time     // where its clock begins
 	called   chan struct{} // holds a value when the watch has something to do
 
 	mu          sync.Mutex
@@ -31,8 +31,8 @@ const (
 // before it rests.
 const restAfter = 100
 
-func (w *watch) init(parallel bool) {
-	w.patience, w.started, w.called = patience, time.Now(), make(chan struct{}, 1)
+func (w *watch) init(by clock, parallel bool) {
+	w.clock, w.patience, w.called = by, patience, make(chan struct{}, 1)
 	if parallel {
 		w.patience = parallelPatience
 	}
@@ -72,7 +72,7 @@ func (w *watch) keep(stopped <-chan struct{}) {
 func (w *watch) look(rest bool) (busy bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for t := w.first; t != nil && w.now()-t.began >= int64(w.patience); t = w.first {
+	for t := w.first; t != nil && w.clock.now()-t.began >= int64(w.patience); t = w.first {
 		t.take(w)
 		t.connection.server.spawn(t.connection.read)
 	}
@@ -83,11 +83,9 @@ func (w *watch) look(rest bool) (busy bool) {
 	return busy
 }
 
-func (w *watch) now() int64 { return int64(time.Since(w.started)) }
-
 // add appends the turn of a call that begins.
 func (w *watch) add(t *turn) {
-	t.began = w.now()
+	t.began = w.clock.now()
 	t.prev, t.next = w.last, nil
 	if w.last == nil {
 		w.first = t
