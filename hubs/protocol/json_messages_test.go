@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -108,6 +109,34 @@ func checkMessage(t *testing.T, record string, got, want Message) {
 	}
 }
 
+func withHeaders(m Message, headers string) Message {
+	m.Headers = Raw(headers)
+	return m
+}
+
+// Whoever wants the headers decodes them like any value.
+func TestHeaders(t *testing.T) {
+	for _, test := range []struct {
+		protocol Protocol
+		record   string
+	}{
+		{JSON, `{"type":1,"target":"T","arguments":[],"headers":{"traceparent":"00-1","tracestate":"a=\u0062"}}`},
+		{MessagePack, string(pack(`95 01 82 AB 'traceparent' A4 '00-1' AA 'tracestate' A3 'a=b' C0 A1 'T' 90`))},
+	} {
+		var m Message
+		if err := test.protocol.Parse([]byte(test.record), &m); err != nil {
+			t.Fatal(err)
+		}
+		var headers map[string]string
+		if err := test.protocol.Unmarshal(m.Headers, &headers); err != nil {
+			t.Errorf("%s: %v", test.protocol.Name(), err)
+		}
+		if want := map[string]string{"traceparent": "00-1", "tracestate": "a=b"}; !maps.Equal(headers, want) {
+			t.Errorf("%s: %v, want %v", test.protocol.Name(), headers, want)
+		}
+	}
+}
+
 func TestJSONName(t *testing.T) {
 	if JSON.Name() != "json" || JSON.Format() != Text {
 		t.Errorf("got %q, format %d", JSON.Name(), JSON.Format())
@@ -124,8 +153,10 @@ func TestJSONReadsOtherSpellings(t *testing.T) {
 	}{
 		{"any order", `{"arguments":["x"],"target":"Echo","invocationId":"1","type":1}`, echo},
 		{"white space", " \t\r\n{ \"type\" : 1 , \"invocationId\":\"1\",\"target\" :\n\"Echo\", \"arguments\" : [ \"x\" ] }", echo},
-		{"unknown members", `{"type":1,"invocationId":"1","target":"Echo","arguments":["x"],"other":{"a":[1,{"b":2}]},"headers":{"k":"v"}}`, echo},
-		{"two headers", `{"headers":{"a":"1","b":"2"},"type":1,"invocationId":"1","target":"Echo","arguments":["x"]}`, echo},
+		{"unknown members", `{"type":1,"invocationId":"1","target":"Echo","arguments":["x"],"other":{"a":[1,{"b":2}]},"headers":{"k":"v"}}`, withHeaders(echo, `{"k":"v"}`)},
+		{"two headers", `{"headers":{"a":"1","b":"2"},"type":1,"invocationId":"1","target":"Echo","arguments":["x"]}`, withHeaders(echo, `{"a":"1","b":"2"}`)},
+		{"headers with white space", `{"headers" : { "a" : "\u0031" } ,"type":1,"invocationId":"1","target":"Echo","arguments":["x"]}`, withHeaders(echo, `{ "a" : "\u0031" }`)},
+		{"the last of two headers", `{"headers":{"a":"1"},"headers":{ },"type":1,"invocationId":"1","target":"Echo","arguments":["x"]}`, echo},
 		{"no headers", `{"headers":{},"type":1,"invocationId":"1","target":"Echo","arguments":["x"]}`, echo},
 		{"what follows", `{"type":1,"invocationId":"1","target":"Echo","arguments":["x"]} and more`, echo},
 		{"escaped names", `{"t\u0079pe":1,"invocationId":"1","target":"Ech\u006f","arguments":["x"]}`, echo},
@@ -142,7 +173,7 @@ func TestJSONReadsOtherSpellings(t *testing.T) {
 		{"an empty error", `{"type":3,"invocationId":"s","error":""}`, Message{Type: Completion, InvocationID: "s", HasError: true}},
 		{"result before its id", `{"type":3,"result":[],"invocationId":"s"}`,
 			Message{Type: Completion, InvocationID: "s", Payload: Raw(`[]`), HasResult: true}},
-		{"unneeded members", `{"type":6,"item":[1],"result":{},"headers":{"k":"v"},"arguments":[],"streamIds":[]}`, ping},
+		{"unneeded members", `{"type":6,"item":[1],"result":{},"headers":{"k":"v"},"arguments":[],"streamIds":[]}`, withHeaders(ping, `{"k":"v"}`)},
 		{"skipped half a pair", `{"type":6,"x":"\ud800"}`, ping},
 		{"skipped bytes that are no UTF-8", "{\"type\":6,\"x\":\"\xff\",\"\xff\":1,\"y\":\"\x7f\"}", ping},
 		{"skipped odd numbers", `{"type":6,"x":[1e999,-0,0.0,1E+5,123456789012345678901234567890]}`, ping},

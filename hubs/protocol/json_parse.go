@@ -50,7 +50,7 @@ func (p *jsonParser) member(name []byte) (err error) {
 	case "streamIds":
 		err = p.streamIDs()
 	case "headers":
-		err = p.headers()
+		m.Headers, err = p.headers()
 	case "item":
 		p.item, err = p.s.value()
 	case "result":
@@ -129,35 +129,49 @@ func (p *jsonParser) array(name string, element func() error) error {
 	}
 }
 
-// headers checks the headers and drops them: they serve tracing only.
-func (p *jsonParser) headers() error {
+// headers checks the headers.
+func (p *jsonParser) headers() (Raw, error) {
+	p.s.skipSpace()
+	start := p.s.pos
 	t, err := p.s.next()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if t.kind != jsonObject {
-		return wrongType("headers", "StartObject")
+		return nil, wrongType("headers", "StartObject")
 	}
 	for first := true; ; first = false {
-		t, more, err := p.s.member(first)
-		if err != nil || !more {
-			return err
-		}
-		name, err := t.text()
-		if err != nil {
-			return err
-		}
-		value, err := p.s.next()
-		if err != nil {
-			return err
-		}
-		if value.kind != jsonString {
-			return invalidData(fmt.Sprintf("Expected header '%s' to be of type String.", name))
-		}
-		if _, err := value.text(); err != nil {
-			return err
+		more, err := p.header(first)
+		switch {
+		case err != nil:
+			return nil, err
+		case more:
+		case first:
+			return nil, nil
+		default:
+			return p.s.data[start:p.s.pos:p.s.pos], nil
 		}
 	}
+}
+
+func (p *jsonParser) header(first bool) (more bool, err error) {
+	t, more, err := p.s.member(first)
+	if err != nil || !more {
+		return false, err
+	}
+	name, err := t.text()
+	if err != nil {
+		return false, err
+	}
+	value, err := p.s.next()
+	if err != nil {
+		return false, err
+	}
+	if value.kind != jsonString {
+		return false, invalidData(fmt.Sprintf("Expected header '%s' to be of type String.", name))
+	}
+	_, err = value.text()
+	return true, err
 }
 
 func (p *jsonParser) boolMember(name string) (bool, error) {

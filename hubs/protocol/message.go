@@ -22,6 +22,7 @@ const (
 type Message struct {
 	Type Type
 
+	Headers      Raw      // 1 to 5, received: strings by their names; empty: there were none
 	InvocationID string   // 1 to 5; empty on 1: nobody waits for an answer
 	Target       string   // 1, 4: the method
 	Arguments    []Raw    // 1, 4, received

@@ -179,7 +179,7 @@ func TestMessagePackReadsOtherSpellings(t *testing.T) {
 		{"fewer announced", `91 01 80 A1 '1' A4 'Echo' 91 A1 'x'`, echo},
 		{"array 16, map 16, str 8", `DC 00 05 01 DE 00 00 D9 01 '1' DA 00 04 'Echo' DC 00 01 A1 'x'`, echo},
 		{"array 32, map 32, str 32", `DD 00 00 00 05 01 DF 00 00 00 00 DB 00 00 00 01 '1' A4 'Echo' DD 00 00 00 01 A1 'x'`, echo},
-		{"headers", `95 01 82 A1 'k' A1 'v' A1 'l' D9 01 'w' A1 '1' A4 'Echo' 91 A1 'x'`, echo},
+		{"headers", `95 01 82 A1 'k' A1 'v' A1 'l' D9 01 'w' A1 '1' A4 'Echo' 91 A1 'x'`, withHeaders(echo, string(pack(`82 A1 'k' A1 'v' A1 'l' D9 01 'w'`)))},
 		{"no id", `95 01 80 C0 A4 'Echo' 91 A1 'x'`, silent},
 		{"an empty id", `95 01 80 A0 A4 'Echo' 91 A1 'x'`, silent},
 		{"behind the record", `91 06 C1 C1`, ping},

@@ -111,8 +111,9 @@ func nullOrEmpty(what string) *Error {
 	return invalidData("Null or empty " + what + ".")
 }
 
-// headers checks the headers and drops them: they serve tracing only.
+// headers checks the headers.
 func (p *msgpackParser) headers() error {
+	start := p.r.pos
 	n, fault := p.length(msgpackMap, "headers")
 	if fault != nil {
 		return fault
@@ -127,6 +128,9 @@ func (p *msgpackParser) headers() error {
 				return nullOrEmpty(part.what + " in header")
 			}
 		}
+	}
+	if n > 0 {
+		p.m.Headers = p.r.data[start:p.r.pos:p.r.pos]
 	}
 	return nil
 }
