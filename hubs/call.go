@@ -104,9 +104,11 @@ func (c *connection) awaitWelcome() bool {
 }
 
 func (c *connection) onConnected(running *call) (err error) {
+	ctx, end := c.trace(c.ctx, Connecting)
+	defer endWith(end, &err)
 	defer c.recoverInto(&err, "OnConnected")
 	hub := running.hub()
-	return passThrough(c.ctx, c.server.options.Filters, func(f Filter) around { return f.Connect }, hub, func(context.Context) error {
+	return passThrough(ctx, c.server.options.Filters, func(f Filter) around { return f.Connect }, hub, func(context.Context) error {
 		hub.OnConnected(c.ID())
 		return nil
 	})
@@ -120,12 +122,21 @@ func (c *connection) onDisconnected() {
 			level.Error(c.server.logger).Log("msg", "OnDisconnected failed", "connection", c.ID(), "err", err)
 		}
 	}()
+	ctx, end := c.trace(c.ctx, Disconnecting)
+	defer endWith(end, &err)
 	defer c.recoverInto(&err, "OnDisconnected")
 	hub := (&call{connection: c}).hub()
-	err = passThrough(c.ctx, c.server.options.Filters, func(f Filter) around { return f.Disconnect }, hub, func(context.Context) error {
+	err = passThrough(ctx, c.server.options.Filters, func(f Filter) around { return f.Disconnect }, hub, func(context.Context) error {
 		hub.OnDisconnected(c.ID())
 		return nil
 	})
+}
+
+// endWith ends a trace, if there is one. It is deferred.
+func endWith(end func(error), err *error) {
+	if end != nil {
+		end(*err)
+	}
 }
 
 var errGoexit = errors.New("the hub has called runtime.Goexit")

@@ -70,6 +70,7 @@ type invocation struct {
 	method  *method
 	frame   *frame
 	uploads []*upload
+	headers map[string]string // for the tracer
 }
 
 // invoke runs a hub method: one that streams on a goroutine of its own, any
@@ -108,7 +109,7 @@ func (c *connection) bind(m *protocol.Message) (invocation, string) {
 	if err != nil {
 		return invocation{}, c.deny(found, BadArguments, errorText(fmt.Sprintf(cannotInvoke, found.name), err, c.server.options.DetailedErrors))
 	}
-	inv := invocation{id: m.InvocationID, method: found, frame: frame, uploads: uploads}
+	inv := invocation{id: m.InvocationID, method: found, frame: frame, uploads: uploads, headers: c.headers(m)}
 	streaming := m.Type == protocol.StreamInvocation
 	switch {
 	case found.require != nil && !found.require(c.user):
@@ -154,14 +155,16 @@ func (c *connection) arguments(called *method, m *protocol.Message) (_ *frame, u
 
 // run calls the hub method and sends the completion that answers it.
 func (c *connection) run(running *call, inv invocation, began int64) {
-	a := attempt{connection: c, method: inv.method, began: began, outcome: Panicked}
+	a := c.attempt(inv, began)
+	ctx, end := c.traceInvocation(c.ctx, inv)
+	a.end = end
 	defer func() {
 		if !a.returned { // the method has called runtime.Goexit
 			c.complete(failed(inv.id, fmt.Sprintf(invocationFails, inv.method.name)), false)
 		}
 		a.finish()
 	}()
-	value, err := c.callHub(c.ctx, running, inv)
+	value, err := c.callHub(ctx, running, inv)
 	a.stop()
 	if err == nil {
 		err = uploadFailure(inv.uploads)
@@ -169,31 +172,45 @@ func (c *connection) run(running *call, inv invocation, began int64) {
 	if err == nil {
 		err = c.answer(inv, value)
 	}
-	a.outcome = outcomeOf(err)
+	a.came(err)
 	if err != nil {
 		c.complete(failed(inv.id, c.failure(invocationFails, inv.method.name, err)), inv.more)
 	}
 }
 
-// attempt is a call of a hub method, as it is counted.
+// attempt is a call of a hub method, as it is counted and traced.
 type attempt struct {
 	connection  *connection
 	method      *method
 	began, took int64 // by the server's clock
 	returned    bool
 	outcome     Outcome
+	err         error
+	end         func(error) // the tracer's; nil: there is none
 }
+
+// attempt makes one of which nothing is known but that it has begun: a method that
+// calls runtime.Goexit leaves it at that.
+func (c *connection) attempt(inv invocation, began int64) attempt {
+	return attempt{connection: c, method: inv.method, began: began, outcome: Panicked, err: errGoexit}
+}
+
+// came says what came of it.
+func (a *attempt) came(err error) { a.outcome, a.err = outcomeOf(err), err }
 
 // stop is called when the method has returned, or its stream is at its end: what its
 // caller does with the answer is no time of the method's.
 func (a *attempt) stop() { a.took, a.returned = a.connection.server.clock.now()-a.began, true }
 
-// finish counts the attempt.
+// finish counts the attempt, and ends its trace.
 func (a *attempt) finish() {
 	if !a.returned {
 		a.stop()
 	}
 	a.connection.ran(a.method, a.outcome, a.took)
+	if a.end != nil {
+		a.end(a.err)
+	}
 }
 
 // answer sends the completion with the result of an invocation.

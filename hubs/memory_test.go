@@ -258,6 +258,15 @@ func shutdown(t testing.TB, s *Server) {
 	}
 }
 
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it does not come about: %s", what)
+		}
+	}
+}
+
 // take returns what the client has received since the last time.
 func (m *memory) take() []string {
 	m.mu.Lock()

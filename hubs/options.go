@@ -64,6 +64,9 @@ type Options struct {
 	// Filters run around each call of a hub, the first one outermost. Default: none.
 	Filters []Filter
 
+	// Tracer follows what hubs do. Default: nobody does, and it costs nothing.
+	Tracer Tracer
+
 	// QueueBytes is how much may wait to be written to a client; a client that
 	// has more waiting is dropped. Default: 1 MiB.
 	QueueBytes int

@@ -358,11 +358,7 @@ func TestConnectionsAreCountedByTransportAndProtocol(t *testing.T) {
 // settled waits until the counts are as they should be.
 func settled(t *testing.T, s *Server, what string, done func(Stats) bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !done(s.Stats()); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("it does not come about that %s: %+v", what, s.Stats())
-		}
-	}
+	eventually(t, what, func() bool { return done(s.Stats()) })
 }
 
 func TestTrafficIsCounted(t *testing.T) {

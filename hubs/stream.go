@@ -168,7 +168,8 @@ func (c *connection) beginStreams(inv invocation, streamIDs []string) {
 // completes (protocol §8.5). A stream that was cancelled ends in good order, and
 // so does one whose connection ends.
 func (c *connection) runStream(ctx context.Context, running *call, inv invocation, began int64) {
-	a := attempt{connection: c, method: inv.method, began: began, outcome: Panicked}
+	a := c.attempt(inv, began)
+	ctx, a.end = c.traceInvocation(ctx, inv)
 	answer := failed(inv.id, fmt.Sprintf(invocationFails, inv.method.name))
 	defer func() { // also when the hub calls runtime.Goexit
 		a.finish()
@@ -176,24 +177,26 @@ func (c *connection) runStream(ctx context.Context, running *call, inv invocatio
 	}()
 	stream, err := c.callHub(ctx, running, inv)
 	if err != nil {
-		a.outcome = outcomeOf(err)
+		a.came(err)
 		answer.Error = c.failure(invocationFails, inv.method.name, err)
 		return
 	}
 	answer.Error = streamFails
 	items := reflect.ValueOf(stream)
 	if !items.IsValid() || downloadItem(items.Type()) == nil || items.IsNil() {
-		a.outcome = Failed
 		answer.Error = fmt.Sprintf(noStream, inv.method.name)
+		a.came(errors.New(answer.Error))
 		return
 	}
 	err = c.sendItems(ctx, inv.id, items)
 	if err == nil {
 		err = uploadFailure(inv.uploads)
 	}
-	a.outcome = outcomeOf(err)
 	if ctx.Err() != nil || errors.Is(err, errSealed) {
-		a.outcome, err = Cancelled, nil
+		err = nil
+		a.outcome, a.err = Cancelled, nil
+	} else {
+		a.came(err)
 	}
 	if err != nil {
 		answer.Error = c.failure(streamFails, inv.method.name, err)
