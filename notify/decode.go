@@ -16,6 +16,8 @@ import (
 type notification struct {
 	user    string
 	message *string
+
+	traceparent, tracestate []byte // JSON values; nil: there are none
 }
 
 // maxDepth is how deep .NET's reader lets a document nest, its outermost
@@ -24,7 +26,7 @@ const maxDepth = 64
 
 // decode reads one notification:
 //
-//	{"user":"Ale","message":"Your report is ready!"}
+//	{"user":"Ale","message":"Your report is ready!","traceparent":"00-4bf9…-00f0…-01"}
 //
 // It follows .NET's reader, which the workers of a .NET farm were written
 // against. Names count in any case and unknown ones are ignored; of two that
@@ -87,6 +89,10 @@ func decodeObject(data []byte, e *envelope) (n notification, err error) {
 				return notification{}, err
 			}
 			e.saw(messageField)
+		case isName(name, "traceparent"):
+			n.traceparent = members.value
+		case isName(name, "tracestate"):
+			n.tracestate = members.value
 		default:
 			e.take(name, members.value)
 		}

@@ -53,6 +53,10 @@ var recorded = []struct {
 	{`{"uſer":"A","message":"m"}`, "", "m"},
 	{`{"user":"A","meſsage":"m"}`, "A", nil},
 
+	// what is for traces decides nothing
+	{`{"user":"A","message":"m","traceparent":1,"tracestate":{"user":"B"}}`, "A", "m"},
+	{`{"traceparent":"\ud800","TraceState":null,"user":"A","message":"m"}`, "A", "m"},
+
 	// the last of two
 	{`{"user":"B","user":"A","message":"m"}`, "A", "m"},
 	{`{"user":"B","User":"A","message":"m"}`, "A", "m"},
@@ -282,6 +286,10 @@ func decodeByTokens(data []byte) (n notification, err error) {
 		}
 		text, isText := value.(string)
 		switch lower := asciiLower(name.(string)); {
+		case lower == "traceparent":
+			n.traceparent = raw
+		case lower == "tracestate":
+			n.tracestate = raw
 		case lower != "user" && lower != "message":
 		case value != nil && !isText:
 			return notification{}, notAString

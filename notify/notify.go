@@ -12,6 +12,9 @@
 // each client once per server. That is why [New] takes the local registry by
 // its type and nothing more general.
 //
+// A worker that takes part in traces adds the members traceparent and tracestate
+// (W3C Trace Context), for a [Tracer].
+//
 // Redis publishing is at most once: what is published while a server has no
 // connection to Redis does not reach that server's clients (protocol §11.7).
 package notify
@@ -56,6 +59,9 @@ type Options struct {
 	// Report hears what became of each notification, one after the other. The
 	// next one waits until it returns. Default: nobody does.
 	Report func(Outcome)
+
+	// Tracer follows notifications. Default: nobody does, and it costs nothing.
+	Tracer Tracer
 
 	// Logger hears of lost and regained connections and of refused
 	// notifications, of each kind a few and then how many, never of what they
@@ -140,21 +146,30 @@ func (s *Subscriber) Subscribed() bool { return s.subscribed.Load() }
 // concerns it alone.
 func (s *Subscriber) handle(payload string) {
 	n, err := s.read(payload)
+	end := s.trace(n)
 	receivers := 0
 	if err == nil {
-		to, text := n.address()
-		if receivers, err = s.local.Deliver(to, s.opts.Method, s.opts.Sender, text); err != nil {
-			err = fmt.Errorf("%w: %w", undeliverable, err)
-		}
+		receivers, err = s.deliver(n)
 	}
 	if err != nil {
 		s.refuse(payload, err)
 	} else {
 		s.accept(receivers)
 	}
+	if end != nil {
+		end(receivers, err)
+	}
 	if s.opts.Report != nil {
 		s.opts.Report(s.outcome(payload, n, receivers, err))
 	}
+}
+
+func (s *Subscriber) deliver(n notification) (receivers int, err error) {
+	to, text := n.address()
+	if receivers, err = s.local.Deliver(to, s.opts.Method, s.opts.Sender, text); err != nil {
+		err = fmt.Errorf("%w: %w", undeliverable, err)
+	}
+	return receivers, err
 }
 
 // read takes a notification apart and decides whether it is one to deliver.
