@@ -95,6 +95,26 @@ const (
 	reasons // how many there are
 )
 
+// ErrorType is what metrics and traces call the reason.
+func (r reason) ErrorType() string {
+	return [...]string{
+		tooLarge:      "too_large",
+		malformed:     "malformed",
+		notAnObject:   "not_an_object",
+		notAString:    "not_a_string",
+		noMessage:     "no_message",
+		undeliverable: "undeliverable",
+		unsigned:      "unsigned",
+		incomplete:    "incomplete",
+		repeated:      "repeated",
+		unknownKey:    "unknown_key",
+		badSignature:  "bad_signature",
+		tooOld:        "too_old",
+		tooNew:        "too_new",
+		replayed:      "replayed",
+	}[r]
+}
+
 func (r reason) Error() string {
 	return [...]string{
 		tooLarge:      "larger than the limit",
