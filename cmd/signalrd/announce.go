@@ -9,7 +9,7 @@ import (
 )
 
 // announce prints what is served and how to try it.
-func announce(out io.Writer, c *config, bound []edge.Bound, users *signIn, f *farm) {
+func announce(out io.Writer, c *config, bound []edge.Bound, users *signIn, f *farm, watching *telemetry) {
 	line := func(what, format string, args ...any) {
 		fmt.Fprintf(out, "  %-14s %s\n", what, fmt.Sprintf(format, args...))
 	}
@@ -17,6 +17,9 @@ func announce(out io.Writer, c *config, bound []edge.Bound, users *signIn, f *fa
 	for _, b := range bound {
 		line("hub", "%s", urlAt(b, c.Network.BasePath+c.Path))
 		line("health", "%s", urlAt(b, c.Network.BasePath+"/healthz"))
+	}
+	if watching.listener != nil {
+		line("metrics", "http://%s/metrics", watching.listener.Addr())
 	}
 	switch {
 	case f.embedded != nil:

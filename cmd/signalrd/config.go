@@ -48,6 +48,8 @@ type config struct {
 	ClientTimeout    time.Duration `default:"30s" help:"How long a client that pings may be silent (default: ${default})."`
 	ShutdownTimeout  time.Duration `default:"10s" help:"How long SIGTERM may take to end the connections in good order (default: ${default})."`
 
+	Telemetry telemetryFlags `embed:""`
+
 	MayEmbed bool `kong:"-"` // a Redis may be started if none answers
 
 	logFlags `embed:""`
@@ -116,6 +118,7 @@ func (c *config) wrong(say say) {
 	c.SignIn.wrong(c.Dev, say)
 	c.Signing.wrong(c.Notify, say)
 	c.Audit.wrong(say)
+	c.Telemetry.wrong(say)
 	if _, err := c.origins(); err != nil {
 		say("--origins: %v", err)
 	}

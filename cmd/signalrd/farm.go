@@ -36,7 +36,7 @@ type farm struct {
 // joinFarm connects to Redis, if there is one to connect to. Redis may be away: then
 // the server serves without it and is whole when it comes. What becomes of
 // notifications is reported, unless report is nil.
-func joinFarm(ctx context.Context, c *config, report func(notify.Outcome), logger log.Logger) (*farm, error) {
+func joinFarm(ctx context.Context, c *config, report func(notify.Outcome), watching *telemetry, logger log.Logger) (*farm, error) {
 	local := backplane.NewLocal()
 	f := &farm{backplane: local, stop: func() {}}
 	at, err := c.deployment()
@@ -58,7 +58,7 @@ func joinFarm(ctx context.Context, c *config, report func(notify.Outcome), logge
 		f.backplane = shared
 	}
 	if c.Notify {
-		if err := f.subscribe(at, local, c, report, logger); err != nil {
+		if err := f.subscribe(at, local, c, report, watching, logger); err != nil {
 			return nil, errors.Join(err, f.leave())
 		}
 	}
@@ -67,7 +67,7 @@ func joinFarm(ctx context.Context, c *config, report func(notify.Outcome), logge
 }
 
 // subscribe starts what delivers notifications.
-func (f *farm) subscribe(at *backplane.Deployment, local *backplane.Local, c *config, report func(notify.Outcome), logger log.Logger) error {
+func (f *farm) subscribe(at *backplane.Deployment, local *backplane.Local, c *config, report func(notify.Outcome), watching *telemetry, logger log.Logger) error {
 	logger = log.With(logger, "part", "notify")
 	signing, keys, err := c.Signing.begin(logger)
 	if err != nil {
@@ -80,6 +80,7 @@ func (f *farm) subscribe(at *backplane.Deployment, local *backplane.Local, c *co
 		RequireMessage: c.NotifyRequireMessage,
 		Signing:        signing,
 		Report:         report,
+		Tracer:         watching.notifications(c.NotifyChannel),
 		Logger:         logger,
 	})
 	ctx, stop := context.WithCancel(context.Background())

@@ -98,7 +98,7 @@ func join(t *testing.T, r redisConfig) (*farm, *logs) {
 		c.RedisClientName = "signalrd"
 	}
 	l := &logs{}
-	f, err := joinFarm(context.Background(), c, nil, log.NewLogfmtLogger(l))
+	f, err := joinFarm(context.Background(), c, nil, &telemetry{}, log.NewLogfmtLogger(l))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,12 @@ func run(ctx context.Context, said *arguments, logs *logging, out io.Writer) err
 	}
 	defer users.close()
 	record.watch(users)
-	farm, err := joinFarm(ctx, c, record.notifications(), logger)
+	watching, err := c.Telemetry.begin(ctx, logger)
+	if err != nil {
+		return err
+	}
+	defer watching.leave()
+	farm, err := joinFarm(ctx, c, record.notifications(), watching, logger)
 	if err != nil {
 		return err
 	}
@@ -62,6 +67,7 @@ func run(ctx context.Context, said *arguments, logs *logging, out io.Writer) err
 		HandshakeTimeout:           c.HandshakeTimeout,
 		KeepAliveInterval:          c.KeepAlive,
 		ClientTimeout:              c.ClientTimeout,
+		Tracer:                     watching.hub(c.HubName),
 	})
 	if err != nil {
 		return err
@@ -75,7 +81,8 @@ func run(ctx context.Context, said *arguments, logs *logging, out io.Writer) err
 		return err
 	}
 	defer operate(ctx, said, logs, network, handler).end()
-	announce(out, c, network.Bound(), users, farm)
+	watching.watch(hub, farm, logger)
+	announce(out, c, network.Bound(), users, farm, watching)
 	return serve(ctx, c, network, front, hub, logger)
 }
 

@@ -1,5 +1,5 @@
 // Package peers finds and starts the programs that tests talk to and that do
-// not come with Go: Redis, Node, .NET, ASP.NET Core, Python, balancers, a browser. A test whose peer is
+// not come with Go: Redis, Node, .NET, ASP.NET Core, Python, balancers, promtool, a browser. A test whose peer is
 // missing is skipped and says how to get it; with SIGNALRD_REQUIRE_PEERS set to
 // anything it fails instead, so that a complete run can be told from a partial one.
 package peers
@@ -122,6 +122,12 @@ func Chromium(t testing.TB) string {
 	t.Helper()
 	return find(t, "Chromium", "install chromium or google-chrome so that it is in PATH",
 		"chromium", "chromium-browser", "google-chrome")
+}
+
+// Promtool returns the path of Prometheus's promtool.
+func Promtool(t testing.TB) string {
+	t.Helper()
+	return find(t, "promtool", "install Prometheus so that promtool is in PATH", "promtool")
 }
 
 // find returns the path of the first of the commands that there is.

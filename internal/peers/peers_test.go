@@ -86,7 +86,7 @@ func TestMissingPeers(t *testing.T) {
 	finders := map[string]func(testing.TB) string{
 		"node": peers.Node, "npm": peers.NPM, "dotnet": peers.Dotnet, "chromium": peers.Chromium, "reference": peers.Reference,
 		"python": peers.Python, "redis-cli": peers.RedisCLI, "nginx": peers.Nginx, "haproxy": peers.HAProxy, "caddy": peers.Caddy,
-		"systemd-analyze": peers.SystemdAnalyze, "systemd-socket-activate": peers.SystemdSocketActivate,
+		"systemd-analyze": peers.SystemdAnalyze, "systemd-socket-activate": peers.SystemdSocketActivate, "promtool": peers.Promtool,
 		"redis": func(t testing.TB) string { return peers.Redis(t).Addr() },
 	}
 	t.Setenv("PATH", t.TempDir())
@@ -116,7 +116,7 @@ func TestNoReference(t *testing.T) {
 
 func TestFoundPeers(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"node", "npm", "dotnet", "google-chrome", "python3", "redis-cli", "nginx", "haproxy", "caddy", "systemd-analyze", "systemd-socket-activate"} {
+	for _, name := range []string{"node", "npm", "dotnet", "google-chrome", "python3", "redis-cli", "nginx", "haproxy", "caddy", "systemd-analyze", "systemd-socket-activate", "promtool"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func TestFoundPeers(t *testing.T) {
 	t.Setenv(peers.PythonVariable, "")
 	for _, got := range []string{
 		peers.Node(t), peers.NPM(t), peers.Dotnet(t), peers.Chromium(t),
-		peers.Python(t), peers.RedisCLI(t), peers.Nginx(t), peers.HAProxy(t), peers.Caddy(t), peers.SystemdAnalyze(t), peers.SystemdSocketActivate(t),
+		peers.Python(t), peers.RedisCLI(t), peers.Nginx(t), peers.HAProxy(t), peers.Caddy(t), peers.SystemdAnalyze(t), peers.SystemdSocketActivate(t), peers.Promtool(t),
 	} {
 		if filepath.Dir(got) != dir {
 			t.Errorf("found %s, want one in %s", got, dir)
