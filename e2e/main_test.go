@@ -47,7 +47,7 @@ func buildAndRun(m *testing.M) int {
 }
 
 // program is a command line of signalrd, listener or worker.
-func program(t *testing.T, name string, arguments ...string) *exec.Cmd {
+func program(t testing.TB, name string, arguments ...string) *exec.Cmd {
 	t.Helper()
 	if err := dependOnSources(); err != nil {
 		t.Fatal(err)

@@ -30,7 +30,7 @@ type process struct {
 
 // run starts a program that is killed with the test, which prints what the
 // program said on standard error if it fails.
-func run(t *testing.T, name string, command *exec.Cmd) *process {
+func run(t testing.TB, name string, command *exec.Cmd) *process {
 	t.Helper()
 	p := &process{name: name, command: command, exited: make(chan struct{}), changed: make(chan struct{})}
 	stdin, err1 := command.StdinPipe()
@@ -82,7 +82,7 @@ func (p *process) read(from io.Reader, lines *[]string) {
 const patience = 60 * time.Second
 
 // await blocks until what the process has printed satisfies done.
-func (p *process) await(t *testing.T, what string, done func(stdout, stderr []string) bool) {
+func (p *process) await(t testing.TB, what string, done func(stdout, stderr []string) bool) {
 	t.Helper()
 	if err := p.until(what, done); err != nil {
 		t.Fatal(err)

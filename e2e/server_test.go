@@ -16,7 +16,7 @@ type server struct {
 
 // startServer runs signalrd on a free port, in development mode unless other
 // flags say otherwise, and waits until it serves.
-func startServer(t *testing.T, flags ...string) *server {
+func startServer(t testing.TB, flags ...string) *server {
 	t.Helper()
 	command := program(t, "signalrd", append([]string{"--dev", fmt.Sprint("--listen=127.0.0.1:", peers.FreePort(t))}, flags...)...)
 	s := &server{process: run(t, "signalrd", command)}
@@ -25,7 +25,7 @@ func startServer(t *testing.T, flags ...string) *server {
 }
 
 // awaitAnnouncement waits until the server serves, and takes its URL from what it says.
-func (s *server) awaitAnnouncement(t *testing.T) {
+func (s *server) awaitAnnouncement(t testing.TB) {
 	t.Helper()
 	s.await(t, "its announcement", func(stdout, _ []string) bool {
 		for _, line := range stdout {
