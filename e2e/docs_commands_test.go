@@ -95,15 +95,16 @@ func commandsIn(document, content string) (all []quoted) {
 var shownBy = map[string]string{
 	"go run ./cmd/signalrd --dev":                                        "TestDevelopmentMode",
 	"./signalrd listen https://chat.example.com/chathub --transport=sse": "TestPublishAndListen",
-	"signalrd --help":                                  "TestHelpShowsDefaultsAndVariables",
-	"go run ./cmd/signalbench compare":                 "TestCompare",
-	"cd clients/js && npm ci && npm start":             "TestPageOnItsFirstDay",
-	"npm ci && npm start":                              "TestPageOnItsFirstDay",
-	"npm start -- --port 3001":                         "TestPageOnItsFirstDay",
-	"npm run build":                                    "TestPageInABrowser",
-	"go test ./e2e -run TestTopology -v":               "TestTopology",
-	"SIGNALRD_LONG=1 go test ./e2e -run TestFaults -v": "TestFaults",
-	"go test ./e2e -run TestClientsThatStopReading -v": "TestClientsThatStopReading",
+	"signalrd --help":                                               "TestHelpShowsDefaultsAndVariables",
+	"go run ./cmd/signalbench compare":                              "TestCompare",
+	"cd clients/js && npm ci && npm start":                          "TestPageOnItsFirstDay",
+	"npm ci && npm start":                                           "TestPageOnItsFirstDay",
+	"npm start -- --port 3001":                                      "TestPageOnItsFirstDay",
+	"npm run build":                                                 "TestPageInABrowser",
+	"go test ./e2e -run TestTopology -v":                            "TestTopology",
+	"SIGNALRD_LONG=1 go test ./e2e -run TestFaults -v":              "TestFaults",
+	"go test ./e2e -run XXX -bench BenchmarkScrape -benchtime 300x": "BenchmarkScrape",
+	"go test ./e2e -run TestClientsThatStopReading -v":              "TestClientsThatStopReading",
 
 	`{"servers": ["https://a.example.com/chathub", "https://b.example.com/chathub"]}`: "TestPageBesideItsHub",
 
@@ -115,6 +116,7 @@ var shownBy = map[string]string{
 	`NOTIFY_KEYS_FILE=/etc/signalrd.keys dotnet run --project clients/dotnet -- publish --user Ale "Your report is ready!"`: "TestSigningWorkers",
 	"signalrd --listen=:443 --tls-cert=/etc/signalrd/tls.crt --tls-key=/etc/signalrd/tls.key …":                             "TestTransportsOverTLS",
 	"signalrd check --config=/etc/signalrd/signalrd.yaml":                                                                   "TestDocumentedConfiguration",
+	"OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 signalrd --traces …":                                                 "TestTraces",
 	"sudo systemctl reload signalrd":              "TestReload",
 	"sudo systemctl enable --now signalrd.socket": "TestSystemdUnit",
 
@@ -148,10 +150,11 @@ func ciCommands(t *testing.T) string {
 // runHere has the commands that TestCommandsOfDocuments runs beside a Redis and a
 // server, and what they print.
 var runHere = map[string]string{
-	`redis-cli publish notify.users '{"user":"Ale","message":"Your report is ready!"}'`: "1\n",
-	"redis-cli pubsub numsub notify.users":                                              "notify.users\n1\n",
-	"redis-cli pubsub channels '*:all'":                                                 "ChatHub:all\n",
-	"curl http://localhost:5000/healthz":                                                "ok\n",
+	`redis-cli publish notify.users '{"user":"Ale","message":"Your report is ready!"}'`:                                                                         "1\n",
+	`redis-cli publish notify.users '{"user":"Ale","message":"Your report is ready!","traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}'`: "1\n",
+	"redis-cli pubsub numsub notify.users": "notify.users\n1\n",
+	"redis-cli pubsub channels '*:all'":    "ChatHub:all\n",
+	"curl http://localhost:5000/healthz":   "ok\n",
 
 	`signalrd publish --user Ale "Your report is ready!"`: "published 1",
 	"signalrd doctor": "1 server of hub ChatHub",
@@ -178,6 +181,7 @@ var runHere = map[string]string{
 	`CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o signalrd ./cmd/signalrd`: "",
 
 	"signalrd --redis=redis://redis.example.com:6379 …":                                                                               "not said, and not assumed without --dev:\n--origins=",
+	"signalrd --metrics-listen=127.0.0.1:9464 …":                                                                                      "not said, and not assumed without --dev:\n--origins=",
 	"signalrd --listen=127.0.0.1:5000 --trusted-proxies=127.0.0.1,10.0.0.0/8 …":                                                       "not said, and not assumed without --dev:\n--origins=",
 	"signalrd --listen=unix:/run/signalrd/http.sock --trusted-proxies=unix …":                                                         "not said, and not assumed without --dev:\n--origins=",
 	"signalrd --auth=jwt --jwt-jwks=https://login.example.com/jwks.json --jwt-issuer=https://login.example.com --jwt-audience=chat …": "not said, and not assumed without --dev:\n--origins=",
@@ -281,7 +285,7 @@ func (p *place) runs(t *testing.T, c quoted, want string) {
 	}
 }
 
-// testNames are the names of all tests.
+// testNames are the names of all tests and benchmarks.
 func testNames(t *testing.T) map[string]bool {
 	t.Helper()
 	names := make(map[string]bool)
@@ -290,7 +294,7 @@ func testNames(t *testing.T) map[string]bool {
 			return cmp.Or(err, fs.SkipDir)
 		}
 		if strings.HasSuffix(path, "_test.go") {
-			for _, match := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(readFileAt(t, path), -1) {
+			for _, match := range regexp.MustCompile(`(?m)^func ((?:Test|Benchmark)\w+)\(`).FindAllStringSubmatch(readFileAt(t, path), -1) {
 				names[match[1]] = true
 			}
 		}
