@@ -109,7 +109,7 @@ func NewServer(newHub func() Interface, options *Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{newHub: newHub, methods: table, options: set, tokens: transport.NewConnections(), stopped: make(chan struct{}), connections: map[*connection]struct{}{}}
+	s := &Server{newHub: newHub, methods: table, options: set, tokens: transport.NewConnections(nil), stopped: make(chan struct{}), connections: map[*connection]struct{}{}}
 	s.backplane, s.logger = s.options.Backplane, s.options.Logger
 	s.filtersCalls = slices.ContainsFunc(s.options.Filters, func(f Filter) bool { return f.Invoke != nil })
 	s.beat = s.options.beat()

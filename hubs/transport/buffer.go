@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 )
 
 // buffer holds bytes on their way between a client's requests and the hub, in
@@ -19,6 +20,7 @@ type buffer struct {
 	arrived chan struct{} // holds a value when a taker has something new to see
 	room    chan struct{} // the same for a putter
 	putting chan struct{} // holds a value while one of several putters has its turn
+	held    *atomic.Int64 // counts what is in all buffers of a kind; nil: nobody does
 
 	// guarded by mu
 	mu      sync.Mutex
@@ -58,6 +60,7 @@ func (b *buffer) put(p []byte) (full bool, err error) {
 		return false, b.end
 	}
 	b.bytes = append(b.bytes, p...)
+	b.count(len(p))
 	notify(b.arrived)
 	return b.fullLocked(), nil
 }
@@ -135,6 +138,7 @@ func (b *buffer) take(n int) {
 }
 
 func (b *buffer) drop(n int) {
+	b.count(-n)
 	b.bytes = b.bytes[n:]
 	if len(b.bytes) == 0 {
 		b.bytes = nil
@@ -159,6 +163,7 @@ func (b *buffer) stop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.stopped = true
+	b.count(-len(b.bytes))
 	b.bytes = nil
 	notify(b.arrived)
 	notify(b.room)
@@ -169,7 +174,14 @@ func (b *buffer) cut(why error) {
 	b.finish(why)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.count(-len(b.bytes))
 	b.bytes = nil
+}
+
+func (b *buffer) count(n int) {
+	if b.held != nil {
+		b.held.Add(int64(n))
+	}
 }
 
 func notify(signal chan struct{}) {
