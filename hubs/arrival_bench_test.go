@@ -6,18 +6,29 @@ import (
 	"time"
 
 	"signalrd/hubs/protocol"
+	"signalrd/hubs/transport"
 )
 
 // BenchmarkArrival is an invocation from the bytes that have arrived to the
-// completion in the queue, as the reader does it.
+// completion in the queue, as the reader does it; also with all rates limited, and none
+// of them near.
 func BenchmarkArrival(b *testing.B) {
-	s, err := NewServer(newEventLog().hub, nil)
+	far := transport.Rate{PerSecond: 1e9}
+	b.Run("unlimited", func(b *testing.B) { benchmarkArrival(b, Limits{}) })
+	b.Run("limited", func(b *testing.B) {
+		benchmarkArrival(b, Limits{InvocationRate: far, UserInvocationRate: far, ByteRate: far, UserByteRate: far})
+	})
+}
+
+func benchmarkArrival(b *testing.B, limits Limits) {
+	s, err := NewServer(newEventLog().hub, &Options{Limits: limits})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer s.Shutdown(b.Context())
 	s.watch.patience = time.Hour // a busy machine hands nothing over
 	c := newConnection(s, newMemory("ale"), false)
+	c.paces = s.pacesOf("ale")
 	c.protocol = protocol.JSON
 	c.phase.Store(phaseConnected)
 	c.welcomed.Store(true)

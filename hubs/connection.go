@@ -32,6 +32,7 @@ type connection struct {
 	cancel    context.CancelCauseFunc
 	protocol  protocol.Protocol // by the handshake
 	arrivals  *arrivals         // by the handshake; nil if the connection ends with its socket
+	paces     *paces            // nil: the client may be as fast as it likes
 
 	items   sync.Map // the hubs' own
 	out     outbox
@@ -50,6 +51,7 @@ type connection struct {
 	phase    atomic.Int32
 	pingedAt atomic.Int64 // nanoseconds since began
 	silence  silence
+	dropAt   atomic.Int64 // likewise: when to drop the client if it is still there; 0: never
 
 	welcome  sync.Mutex  // held while OnConnected runs
 	refused  bool        // guarded by welcome: OnConnected has failed
@@ -75,13 +77,17 @@ type ending struct {
 	allowReconnect bool   // of the Close message
 }
 
-var _ backplane.Gatherer = (*connection)(nil)
+var (
+	_ backplane.Gatherer = (*connection)(nil)
+	_ backplane.Bounded  = (*connection)(nil)
+)
 
 // farewell is what an ending still sends.
 type farewell uint8
 
 const (
 	closeMessage farewell = iota // what is queued, and a Close message
+	closeAtOnce                  // a Close message, behind what is on its way already
 	flushOnly                    // what is queued: the client has closed its side, or knows no messages yet
 	nothing                      // the client cannot be reached any more
 )
@@ -111,6 +117,9 @@ func newConnection(s *Server, t transport.Conn, expires bool) *connection {
 	c.slots = make(chan struct{}, s.options.MaximumParallelInvocations)
 	c.turn.connection = c
 	c.out.init(s.options.QueueBytes, c)
+	if len(s.dropOldest) > 0 {
+		c.out.drops = &drops{droppable: c.droppable, note: c.dropped}
+	}
 	if prompt, ok := t.(transport.Prompt); ok {
 		c.out.sendPromptly(prompt, &s.flushers)
 	}
@@ -255,6 +264,9 @@ func (c *connection) consume() bool {
 			break
 		}
 		c.in = c.in[n:]
+		if c.paces != nil {
+			c.paces.unpaid += n
+		}
 		if !c.dispatch(message) {
 			return false
 		}
@@ -265,6 +277,7 @@ func (c *connection) consume() bool {
 		}
 		c.in, c.kept = nil, false // an idle connection holds no buffer
 	}
+	c.keepPace()
 	c.silence.resume(time.Since(c.began))
 	return true
 }
@@ -281,6 +294,8 @@ func (c *connection) end(why ending) {
 		switch why.farewell {
 		case closeMessage:
 			c.out.seal(c.closeRecord(why))
+		case closeAtOnce:
+			c.out.cutOff(c.closeRecord(why))
 		case flushOnly:
 			c.out.seal(nil)
 		case nothing:
@@ -349,18 +364,20 @@ func (c *connection) writeFailed(err error) {
 func (c *connection) ID() string { return c.transport.ID() }
 
 // UserID is empty for an anonymous client.
-func (c *connection) UserID() string {
-	if c.user == nil {
+func (c *connection) UserID() string { return idOf(c.user) }
+
+func idOf(u *auth.User) string {
+	if u == nil {
 		return ""
 	}
-	return c.user.ID
+	return u.ID
 }
 
 // Protocol is what the handshake chose.
 func (c *connection) Protocol() protocol.Protocol { return c.protocol }
 
 // Deliver queues a record for the client. A client that leaves too many of
-// them unread is dropped: nobody waits for it.
+// them unread is sent away: nobody waits for it.
 func (c *connection) Deliver(record []byte) {
 	if err := c.out.put(record); err != nil {
 		c.tooSlow(err)
@@ -377,8 +394,23 @@ func (c *connection) Gather(record []byte) {
 // Release has what was gathered written.
 func (c *connection) Release() { c.out.release() }
 
+// tooSlow ends the connection. Its client is told, should it read after all.
 func (c *connection) tooSlow(err error) {
 	c.server.stats.slowClients.Add(1)
 	level.Warn(c.server.logger).Log("msg", "connection dropped", "connection", c.ID(), "err", err)
-	c.end(ending{cause: err, farewell: nothing})
+	why := c.broken(&shownError{Error{readsTooSlowly}, err})
+	why.farewell = closeAtOnce
+	c.dropAt.Store(int64(time.Since(c.began) + farewellTime))
+	c.end(why)
+}
+
+const readsTooSlowly = "The client reads too slowly: more waits for it than may."
+
+// farewellTime is how long a client that reads too slowly has to take the Close
+// message.
+const farewellTime = 5 * time.Second
+
+// dropped notes that an old message has made room for a new one.
+func (c *connection) dropped() {
+	c.server.overruns.records.Note(c.server.logger, c.server.options.QueueBytes, c.whose()...)
 }

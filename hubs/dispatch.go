@@ -76,6 +76,9 @@ type invocation struct {
 // other when there is a slot for it (protocol §8.2). It returns false when
 // another goroutine has taken over reading in the meantime.
 func (c *connection) invoke(m *protocol.Message) bool {
+	if c.paces != nil && c.tooFast(m) {
+		return true
+	}
 	inv, refused := c.bind(m)
 	if refused != "" {
 		c.complete(failed(m.InvocationID, refused), false)

@@ -21,6 +21,7 @@ func (s *Server) heartbeat() {
 			for _, c := range s.snapshot() {
 				c.onBeat()
 			}
+			s.users.forget(time.Now())
 		case <-s.stopped:
 			return
 		}
@@ -36,6 +37,10 @@ func (c *connection) onBeat() {
 			c.end(ending{cause: errHandshakeTimeout, farewell: flushOnly})
 		}
 	case phaseConnected:
+		if at := c.dropAt.Load(); at > 0 && int64(age) > at {
+			c.transport.Abort()
+			return
+		}
 		if c.silence.exceeds(c.server.options.ClientTimeout, age) {
 			c.end(c.broken(errSilentClient))
 			return

@@ -64,9 +64,21 @@ type Options struct {
 	// Filters run around each call of a hub, the first one outermost. Default: none.
 	Filters []Filter
 
-	// QueueBytes is how much may wait to be written to a client; a client that
-	// has more waiting is dropped. Default: 1 MiB.
+	// QueueBytes is how much may wait to be written to a client. What waits for
+	// one that has more is thrown away; it is told so, and that it may connect
+	// again. Default: 1 MiB.
 	QueueBytes int
+
+	// DropOldest are client methods of which only the latest invocations matter,
+	// such as the movements of a cursor. Where more than QueueBytes would wait for a
+	// client, the oldest invocations of these that still wait make room, those that
+	// ask for a result excepted; where that is not enough and the new one is of these,
+	// it is left out itself. All others stay, in their order. Names match whatever
+	// their case. Default: none.
+	DropOldest []string
+
+	// Limits bound what clients can ask of the server.
+	Limits Limits
 
 	// HandshakeTimeout is how long a client may take to shake hands. Default: 15 s.
 	HandshakeTimeout time.Duration
@@ -98,6 +110,7 @@ func (o *Options) withDefaults() Options {
 	set.StreamBufferCapacity = cmp.Or(set.StreamBufferCapacity, 10)
 	set.StatefulReconnectBufferSize = cmp.Or(set.StatefulReconnectBufferSize, 100_000)
 	set.QueueBytes = cmp.Or(set.QueueBytes, 1<<20)
+	set.Limits = set.Limits.withDefaults()
 	set.HandshakeTimeout = cmp.Or(set.HandshakeTimeout, 15*time.Second)
 	set.KeepAliveInterval = cmp.Or(set.KeepAliveInterval, 15*time.Second)
 	set.ClientTimeout = cmp.Or(set.ClientTimeout, 30*time.Second)

@@ -38,6 +38,7 @@ type outbox struct {
 	control [][]byte  // goes out ahead of the queue; used with a replay only
 	last    []byte    // goes out behind the queue; used with a replay only
 	replay  *replay   // nil: what is sent is forgotten
+	drops   *drops    // nil: every record is indispensable
 	bytes   int       // in queue and in the hands of the writer
 	held    bool      // nothing is written yet
 	writing bool      // a writer runs
@@ -109,7 +110,10 @@ func (o *outbox) add(record []byte) error {
 	if o.sealed {
 		return nil
 	}
-	if o.bytes > 0 && o.bytes+len(record) > o.limit {
+	if o.bytes > 0 && o.bytes+len(record) > o.limit && !o.makeRoom(len(record)) {
+		if o.dispensable(record) {
+			return nil
+		}
 		o.sealed = true
 		o.changed.Broadcast()
 		return errSlowClient
@@ -154,6 +158,24 @@ func (o *outbox) seal(last []byte) {
 	default:
 		o.wake() // what was gathered goes out, too
 	}
+}
+
+// cutOff throws away what waits, and makes last the last record, also of a box that
+// is sealed.
+func (o *outbox) cutOff(last []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, record := range o.queue {
+		o.bytes -= len(record)
+	}
+	o.queue, o.control, o.sealed = nil, nil, true
+	o.changed.Broadcast()
+	if o.replay != nil {
+		o.last = last
+	} else if last != nil {
+		o.push(last)
+	}
+	o.wake()
 }
 
 // putInRoom appends a record as soon as fewer bytes than enough wait to be
@@ -234,9 +256,14 @@ func (o *outbox) ready() bool {
 
 // take removes what may be written now. size is what it counts for in bytes.
 func (o *outbox) take() (batch [][]byte, size int) {
+	o.compact()
+	if o.replay == nil && o.drops != nil && o.bytes > o.limit/2 {
+		return o.takeHalf()
+	}
 	if o.replay == nil {
 		batch, size = o.queue, o.bytes
 		o.queue, o.spare = o.spare, nil
+		o.drops.taken(len(batch))
 		return batch, size
 	}
 	n := len(o.queue)
@@ -247,6 +274,7 @@ func (o *outbox) take() (batch [][]byte, size int) {
 	for _, record := range o.queue[:n] {
 		size += len(record)
 	}
+	o.drops.taken(n)
 	batch = append(o.control, o.queue[:n]...)
 	o.queue, o.control = slices.Delete(o.queue, 0, n), nil
 	if o.last != nil {

@@ -134,6 +134,7 @@ func (o *outbox) resume(accept func(), sequence func(first int64) []byte) {
 		o.bytes += len(record)
 	}
 	o.queue = append(again, o.queue...)
+	o.drops.sentBefore(len(again))
 	o.control = [][]byte{sequence(first)}
 	o.replay.full = time.Time{}
 	o.held = false

@@ -79,6 +79,9 @@ type Server struct {
 	flushers     flushers
 	watch        watch
 	stats        counters
+	overruns     overruns
+	users        users
+	dropOldest   map[string]bool // by the lower case names of client methods
 
 	mu          sync.Mutex
 	connections map[*connection]struct{}
@@ -109,10 +112,12 @@ func NewServer(newHub func() Interface, options *Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{newHub: newHub, methods: table, options: set, tokens: transport.NewConnections(nil), stopped: make(chan struct{}), connections: map[*connection]struct{}{}}
+	s := &Server{newHub: newHub, methods: table, options: set, tokens: transport.NewConnections(&set.Limits.Limits), stopped: make(chan struct{}), connections: map[*connection]struct{}{}}
 	s.backplane, s.logger = s.options.Backplane, s.options.Logger
 	s.filtersCalls = slices.ContainsFunc(s.options.Filters, func(f Filter) bool { return f.Invoke != nil })
 	s.beat = s.options.beat()
+	s.overruns, s.dropOldest = newOverruns(), targets(set.DropOldest)
+	s.users.init(&set.Limits)
 	if s.pings, err = pingRecords(s.options.Protocols); err != nil {
 		return nil, err
 	}
@@ -155,6 +160,9 @@ func (s *Server) Handler(endpoint *Endpoint) http.Handler {
 	if e.Transport.Connections == nil {
 		e.Transport.Connections = s.tokens
 	}
+	if e.Transport.User == nil {
+		e.Transport.User = func(r *http.Request) string { return idOf(auth.UserOf(r.Context())) }
+	}
 	if e.Transport.Logger == nil {
 		e.Transport.Logger = s.logger
 	}
@@ -176,7 +184,8 @@ func (s *Server) Groups() Groups { return Groups{s.backplane} }
 type Stats struct {
 	Connections int   // right now, handshake done or not
 	Accepted    int64 // connections ever
-	SlowClients int64 // connections dropped because they did not read
+	SlowClients int64 // connections ended because they read too slowly
+	Limits      LimitStats
 }
 
 type counters struct{ accepted, slowClients atomic.Int64 }
@@ -184,8 +193,9 @@ type counters struct{ accepted, slowClients atomic.Int64 }
 // Stats says what the server has done so far.
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return Stats{len(s.connections), s.stats.accepted.Load(), s.stats.slowClients.Load()}
+	connections := len(s.connections)
+	s.mu.Unlock()
+	return Stats{connections, s.stats.accepted.Load(), s.stats.slowClients.Load(), s.limitStats()}
 }
 
 // Shutdown refuses new connections, tells the clients of all others that they
@@ -249,6 +259,7 @@ func (s *Server) enter(c *connection) bool {
 	s.running.Add(1)
 	s.stats.accepted.Add(1)
 	s.connections[c] = struct{}{}
+	c.paces = s.pacesOf(c.UserID())
 	return true
 }
 
@@ -257,6 +268,7 @@ func (s *Server) remove(c *connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.connections, c)
+	c.paces.leave()
 }
 
 func (s *Server) snapshot() []*connection {
