@@ -53,6 +53,8 @@ type connection struct {
 	silence  silence
 	dropAt   atomic.Int64 // likewise: when to drop the client if it is still there; 0: never
 
+	departure departure
+
 	welcome  sync.Mutex  // held while OnConnected runs
 	refused  bool        // guarded by welcome: OnConnected has failed
 	welcomed atomic.Bool // OnConnected is through
@@ -249,6 +251,7 @@ func (c *connection) partial() []byte {
 func (c *connection) consume() bool {
 	c.silence.pause()
 	received := c.in
+	leaving := c.beginTurn()
 	message := messages.Get().(*protocol.Message)
 	defer release(message)
 	for len(c.in) > 0 && c.ctx.Err() == nil && c.awaitWelcome() {
@@ -276,6 +279,9 @@ func (c *connection) consume() bool {
 			transport.Recycle(received)
 		}
 		c.in, c.kept = nil, false // an idle connection holds no buffer
+	}
+	if leaving {
+		c.endTurn()
 	}
 	c.keepPace()
 	c.silence.resume(time.Since(c.began))

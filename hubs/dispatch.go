@@ -302,7 +302,7 @@ func (c *connection) complete(answer *protocol.Message, more bool) (err error) {
 	if err != nil {
 		return fmt.Errorf("encode the result: %w", err)
 	}
-	if !more && c.out.offer(record) {
+	if !more && (c.holdBack(record) || c.out.offer(record)) {
 		return nil
 	}
 	// No room comes when the connection ends: then nobody wants the answer.

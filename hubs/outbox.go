@@ -99,6 +99,26 @@ func (o *outbox) gather(record []byte) error {
 	return o.add(record)
 }
 
+// gatherInRoom is putInRoom that does not begin to write, and does not wait: it says
+// whether there was room. In a sealed box there always is.
+func (o *outbox) gatherInRoom(record []byte, enough int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.sealed:
+	case o.hasRoom(len(record), enough):
+		o.push(record)
+	default:
+		return false
+	}
+	return true
+}
+
+// hasRoom says whether fewer bytes than enough wait to be written, and n more fit in.
+func (o *outbox) hasRoom(n, enough int) bool {
+	return o.bytes == 0 || o.bytes < enough && o.bytes+n <= o.limit
+}
+
 // release begins to write what was gathered.
 func (o *outbox) release() {
 	o.mu.Lock()
@@ -185,7 +205,7 @@ func (o *outbox) cutOff(last []byte) {
 func (o *outbox) putInRoom(ctx context.Context, record []byte, enough int) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	hasRoom := func() bool { return o.bytes == 0 || o.bytes < enough && o.bytes+len(record) <= o.limit }
+	hasRoom := func() bool { return o.hasRoom(len(record), enough) }
 	if !hasRoom() {
 		stop := context.AfterFunc(ctx, func() {
 			o.mu.Lock()

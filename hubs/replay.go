@@ -104,6 +104,13 @@ func (o *outbox) stuck() bool {
 	return o.replay != nil && !o.held && !o.sealed && !o.replay.full.IsZero() && time.Since(o.replay.full) > acknowledgeTimeout
 }
 
+// away says whether nothing is written, for the client has lost its socket.
+func (o *outbox) away() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.held
+}
+
 // putAck has an Ack sent, unless the client is away.
 func (o *outbox) putAck(record []byte) (done bool) {
 	o.mu.Lock()

@@ -103,6 +103,13 @@ func (s *streams) forget(u *upload) {
 	}
 }
 
+// none says whether nothing is open.
+func (s *streams) none() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open == 0
+}
+
 // cancel ends a stream to the client; other ids are ignored (protocol §8.5).
 func (s *streams) cancel(invocationID string) {
 	s.mu.Lock()
