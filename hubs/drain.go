@@ -186,8 +186,11 @@ func (c *connection) age() time.Duration { return time.Since(c.began) }
 func (c *connection) depart() { c.end(ending{cause: errShutdown, allowReconnect: true}) }
 
 // idle says whether the client has nothing under way that the server knows of. One that
-// has lost its socket and may resume has.
+// has lost its socket and may resume has; one that has yet to shake hands has not.
 func (c *connection) idle() bool {
+	if c.phase.Load() == phaseHandshake {
+		return true
+	}
 	return c.phase.Load() == phaseConnected && c.welcomed.Load() && len(c.slots) == 0 &&
 		!c.departure.waiting.Load() && c.streams.none() && !c.out.away()
 }
