@@ -22,6 +22,13 @@ type bystander struct {
 	stop, stopped chan struct{}
 	sent          int
 	slowest       time.Duration
+	echoes        []timed
+}
+
+// timed is when an echo was asked for, and how long it took.
+type timed struct {
+	at   time.Time
+	took time.Duration
 }
 
 func watchBystander(t *testing.T, url string) *bystander {
@@ -34,7 +41,9 @@ func watchBystander(t *testing.T, url string) *bystander {
 			b.write(t, fmt.Sprintf(`{"type":1,"invocationId":"%d","target":"Echo","arguments":["%d"]}`, b.sent, b.sent)+"\x1e")
 			b.await(t, "its echo", func(records []string, _ error) bool { return len(records) > b.sent })
 			b.sent++
-			b.slowest = max(b.slowest, time.Since(began))
+			took := time.Since(began)
+			b.slowest = max(b.slowest, took)
+			b.echoes = append(b.echoes, timed{began, took})
 			select {
 			case <-b.stop:
 				if b.sent >= 20 {

@@ -1,0 +1,582 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/go-kit/log"
+
+	"signalrd/hubs"
+	"signalrd/hubs/auth"
+	"signalrd/hubs/transport"
+	"signalrd/internal/peers"
+)
+
+// provocation meets one limit on purpose, and returns what the client was told, if it
+// was told anything.
+type provocation struct {
+	flag  string // with a value that can be met
+	also  string // another flag
+	meets func(t *testing.T, s *limitedServer) (told []string)
+}
+
+// limitedServer is a server with a low limit.
+type limitedServer struct {
+	*server
+	redis *peers.RedisServer
+}
+
+// Each limit of docs/limits.md is met, on a server where it is low. Whoever meets it is
+// told what the page says, the log has the line that it says, and a bystander does
+// not notice.
+func TestLimits(t *testing.T) {
+	page := readLimits(t)
+	met := map[string]bool{}
+	for _, p := range []provocation{
+		{"--max-connections=5", "", func(t *testing.T, s *limitedServer) []string {
+			return append(negotiations(t, s, "", 5), upgrade(t, s.url, ""))
+		}},
+		{"--max-connections-per-user=3", "", func(t *testing.T, s *limitedServer) []string {
+			return append(negotiations(t, s, "greedy", 4), upgrade(t, s.url, "greedy"))
+		}},
+		{"--max-connections-per-address=5", "", func(t *testing.T, s *limitedServer) []string {
+			return append(negotiations(t, s, "", 5), upgrade(t, s.url, ""))
+		}},
+		{"--connect-rate=1:50", "", func(t *testing.T, s *limitedServer) []string { return negotiations(t, s, "", 100) }},
+		{"--max-pending=20", "", func(t *testing.T, s *limitedServer) []string { return negotiations(t, s, "", 21) }},
+		{"--max-posted-bytes=1048576", "", postUntilRefused},
+		{"--invocation-rate=1000", "", func(t *testing.T, s *limitedServer) []string {
+			return invokeTooFast(t, connect(t, s.url, "greedy"))
+		}},
+		{"--user-invocation-rate=1000", "", func(t *testing.T, s *limitedServer) []string {
+			connect(t, s.url, "greedy").write(t, strings.Repeat(echo(`"1"`), 1000))
+			return invokeTooFast(t, connect(t, s.url, "greedy"))
+		}},
+		{"--byte-rate=200000", "", sendTooMuch},
+		{"--user-byte-rate=200000", "", sendTooMuch},
+		{"--queue-bytes=200000", "", readTooSlowly},
+		{"--drop-oldest=Other,ReceiveMessage", "--queue-bytes=200000", readOnlyTheLatest},
+	} {
+		name, _, _ := strings.Cut(strings.TrimPrefix(p.flag, "--"), "=")
+		met[name] = true
+		t.Run(name, func(t *testing.T) {
+			store := peers.Redis(t)
+			flags := append([]string{"--backplane=local", "--redis=redis://" + store.Addr(), p.flag}, strings.Fields(p.also)...)
+			s := &limitedServer{startServer(t, flags...), store}
+			b := watchBystander(t, s.url)
+			b.goOn(t)
+			began := time.Now()
+			told := p.meets(t, s)
+			b.goOn(t)
+			page[name].expect(t, told)
+			for _, line := range page[name].logged {
+				s.awaitLog(t, "level=warn", line)
+			}
+			b.check(t)
+			b.compare(t, began)
+		})
+	}
+	for name, test := range map[string]func(*testing.T, limitRow){"max-groups": testGroupLimit, "max-streams": testStreamLimit} {
+		met[name] = true
+		t.Run(name, func(t *testing.T) { test(t, page[name]) })
+	}
+	for name := range page {
+		if !met[name] {
+			t.Errorf("docs/limits.md: nobody has seen what comes of --%s", name)
+		}
+	}
+}
+
+// goOn waits for another hundred of the bystander's echoes.
+func (b *bystander) goOn(t *testing.T) {
+	t.Helper()
+	had := -1
+	b.await(t, "a hundred echoes", func(records []string, _ error) bool {
+		if had < 0 {
+			had = len(records)
+		}
+		return len(records) >= had+100
+	})
+}
+
+// compare shows how long its echoes took, before and since.
+func (b *bystander) compare(t *testing.T, began time.Time) {
+	t.Helper()
+	var before, since []time.Duration
+	for _, echo := range b.echoes {
+		if echo.at.Before(began) {
+			before = append(before, echo.took)
+		} else {
+			since = append(since, echo.took)
+		}
+	}
+	t.Logf("bystander's echoes before: %s; since: %s", quantiles(before), quantiles(since))
+	if len(since) > 0 && slices.Max(since) > 5*time.Second {
+		t.Error("the bystander has noticed")
+	}
+}
+
+func quantiles(d []time.Duration) string {
+	if len(d) == 0 {
+		return "none"
+	}
+	slices.Sort(d)
+	return fmt.Sprintf("%d, half within %v, 99 %% within %v, the slowest %v", len(d),
+		d[len(d)/2].Round(time.Microsecond), d[len(d)*99/100].Round(time.Microsecond), d[len(d)-1].Round(time.Microsecond))
+}
+
+// negotiations are a client's that wants so many connections; it returns how the last
+// one is answered, and those that come after it.
+func negotiations(t *testing.T, s *limitedServer, user string, n int) (told []string) {
+	t.Helper()
+	for i := range n + 300 {
+		got := replyTo(t, http.MethodPost, s.url+"/negotiate?negotiateVersion=1", user)
+		if i >= n-1 {
+			told = append(told, got)
+		} else if !strings.HasPrefix(got, "200") && !strings.HasPrefix(got, "503 More clients") {
+			t.Fatalf("negotiation %d: %s", i, got)
+		}
+	}
+	return told
+}
+
+// upgrade asks for a WebSocket without negotiation, which is refused.
+func upgrade(t *testing.T, url, user string) string {
+	t.Helper()
+	return replyTo(t, http.MethodGet, url, user, "Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+}
+
+// replyTo is the status of a response, its text, and when to try again.
+func replyTo(t *testing.T, method, url, user string, header ...string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; len(header) > 0; header = header[2:] {
+		request.Header.Set(header[0], header[1])
+	}
+	if user != "" {
+		request.Header.Set("Authorization", "Bearer "+user)
+	}
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return told(t, response)
+}
+
+func told(t *testing.T, response *http.Response) string {
+	t.Helper()
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response.StatusCode == http.StatusOK {
+		return "200"
+	}
+	if response.Header.Get("Retry-After") == "" {
+		t.Errorf("%d %s: no Retry-After", response.StatusCode, body)
+	}
+	return fmt.Sprintf("%d %s", response.StatusCode, body)
+}
+
+// postUntilRefused posts to connections that nobody serves yet.
+func postUntilRefused(t *testing.T, s *limitedServer) (refused []string) {
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	body := strings.Repeat("x", 60_000)
+	for range 100 {
+		hub := s.url + "?id=" + negotiateToken(t, client, s.url, "")
+		response, err := client.Post(hub, "text/plain", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := told(t, response); got != "200" {
+			return []string{got}
+		}
+	}
+	return nil
+}
+
+func echo(argument string) string {
+	return `{"type":1,"invocationId":"e","target":"Echo","arguments":[` + argument + `]}` + "\x1e"
+}
+
+// invokeTooFast invokes a method five thousand times at once, half of them without
+// waiting for an answer.
+func invokeTooFast(t *testing.T, c *client) (told []string) {
+	t.Helper()
+	const calls = 5000
+	var all strings.Builder
+	for i := range calls {
+		all.WriteString(`{"type":1,"target":"Echo","arguments":["x"]}` + "\x1e")
+		fmt.Fprintf(&all, `{"type":1,"invocationId":"%d","target":"Echo","arguments":["x"]}`+"\x1e", i)
+	}
+	c.write(t, all.String())
+	c.await(t, "an answer to each", func(records []string, _ error) bool { return len(records) == calls })
+	refused := 0
+	for i, record := range c.records {
+		var completion struct{ InvocationID, Error, Result string }
+		if err := json.Unmarshal([]byte(record), &completion); err != nil || completion.InvocationID != fmt.Sprint(i) {
+			t.Fatalf("answer %d is %s", i, record)
+		}
+		if completion.Error != "" {
+			refused++
+			told = append(told, completion.Error)
+		} else if completion.Result != "x" {
+			t.Fatalf("answer %d is %s", i, record)
+		}
+	}
+	t.Logf("%d of %d were refused", refused, calls)
+	return told
+}
+
+// sendTooMuch sends a megabyte, which takes its time and is all answered.
+func sendTooMuch(t *testing.T, s *limitedServer) []string {
+	c := connect(t, s.url, "greedy")
+	text := fmt.Sprintf("%q", strings.Repeat("x", 10_000))
+	began := time.Now()
+	for range 100 {
+		c.write(t, echo(text))
+	}
+	c.await(t, "all answers", func(records []string, _ error) bool { return len(records) == 100 })
+	if took := time.Since(began); took < 2*time.Second {
+		t.Errorf("a megabyte was taken in %v", took)
+	}
+	for _, record := range c.records {
+		if record != `{"type":3,"invocationId":"e","result":`+text+`}` {
+			t.Fatalf("an answer is %s", shortened(record))
+		}
+	}
+	return nil
+}
+
+// unread is a connection that is not read until the test says so.
+func unread(t *testing.T, s *limitedServer) *websocket.Conn {
+	t.Helper()
+	socket, _, err := websocket.Dial(t.Context(), strings.Replace(s.url, "http", "ws", 1), &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer unread"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { socket.CloseNow() })
+	socket.SetReadLimit(-1)
+	if err := socket.Write(t.Context(), websocket.MessageText, []byte(`{"protocol":"json","version":1}`+"\x1e")); err != nil {
+		t.Fatal(err)
+	}
+	if _, answer, err := socket.Read(t.Context()); err != nil || string(answer) != "{}\x1e" {
+		t.Fatalf("the handshake is answered %q, %v", answer, err)
+	}
+	return socket
+}
+
+// flood sends to the client that reads nothing until done, and returns the number of
+// the last message.
+func flood(t *testing.T, s *limitedServer, done func() bool) (last int) {
+	t.Helper()
+	worker := publisher(t, s.redis)
+	text := strings.Repeat("x", 10_000)
+	for ; !done(); last++ {
+		if last > 20_000 {
+			t.Fatal("200 MB were queued for a client that reads nothing")
+		}
+		if err := worker.Publish(t.Context(), "notify.users", fmt.Sprintf(`{"user":"unread","message":"%d %s"}`, last, text)).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return last - 1
+}
+
+// records reads until the connection ends, or a record is the one that is waited for.
+func records(t *testing.T, socket *websocket.Conn, last string) (all []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		_, message, err := socket.Read(ctx)
+		if err != nil {
+			return all
+		}
+		for record := range strings.SplitSeq(strings.TrimSuffix(string(message), "\x1e"), "\x1e") {
+			all = append(all, record)
+			if last != "" && strings.Contains(record, last) {
+				return all
+			}
+		}
+	}
+}
+
+// readTooSlowly reads nothing until it is given up, and then all that is there.
+func readTooSlowly(t *testing.T, s *limitedServer) []string {
+	socket := unread(t, s)
+	flood(t, s, func() bool { return s.hasLogged("connection dropped") })
+	all := records(t, socket, "")
+	var last struct {
+		Type           int
+		Error          string
+		AllowReconnect bool
+	}
+	if err := json.Unmarshal([]byte(all[len(all)-1]), &last); err != nil || last.Type != 7 || !last.AllowReconnect {
+		t.Errorf("the last of %d records is %s", len(all), shortened(all[len(all)-1]))
+	}
+	return []string{last.Error}
+}
+
+// readOnlyTheLatest reads nothing while far more is sent to it than may wait, and then
+// finds the latest messages, in order.
+func readOnlyTheLatest(t *testing.T, s *limitedServer) []string {
+	socket := unread(t, s)
+	limit := 0
+	last := flood(t, s, func() bool {
+		if s.hasLogged("old messages dropped") {
+			limit++
+		}
+		return limit > 100
+	})
+	all := records(t, socket, fmt.Sprintf(`"%d x`, last))
+	before := -1
+	for _, record := range all {
+		var message struct{ Arguments []string }
+		var number int
+		if err := json.Unmarshal([]byte(record), &message); err != nil || len(message.Arguments) != 2 {
+			t.Fatalf("received %s", shortened(record))
+		}
+		if fmt.Sscanf(message.Arguments[1], "%d ", &number); number <= before {
+			t.Errorf("%d after %d", number, before)
+		}
+		before = number
+	}
+	if before != last || len(all) > last-50 {
+		t.Errorf("%d messages were read of %d; the last is %d", len(all), last+1, before)
+	}
+	return nil
+}
+
+// hasLogged says whether there is a line with a text in the log.
+func (p *process) hasLogged(text string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.stderr, func(line string) bool { return strings.Contains(line, text) })
+}
+
+// greedyHub has what the chat does not.
+type greedyHub struct{ hubs.Hub }
+
+func (h *greedyHub) Echo(text string) string { return text }
+func (h *greedyHub) Join(group string) error { return h.Groups().AddToGroup(group, h.ConnectionID()) }
+func (h *greedyHub) Listen(ctx context.Context) <-chan int {
+	items := make(chan int)
+	go func() {
+		<-ctx.Done()
+		close(items)
+	}()
+	return items
+}
+
+// serveGreedy serves that hub from within the test, and returns what it logs.
+func serveGreedy(t *testing.T, o *hubs.Options) (url string, logged func() string) {
+	t.Helper()
+	var mu sync.Mutex
+	var lines bytes.Buffer
+	o.Logger = log.LoggerFunc(func(details ...any) error {
+		mu.Lock()
+		defer mu.Unlock()
+		return log.NewLogfmtLogger(&lines).Log(details...)
+	})
+	server, err := hubs.New[greedyHub](o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := transport.NewMux(nil)
+	mux.Handle("/hub", server.Handler(&hubs.Endpoint{Authenticate: auth.Name{}}))
+	web := httptest.NewServer(mux)
+	t.Cleanup(func() {
+		server.Shutdown(context.Background())
+		web.Close()
+	})
+	return web.URL + "/hub", func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return lines.String()
+	}
+}
+
+func testGroupLimit(t *testing.T, page limitRow) {
+	url, logged := serveGreedy(t, &hubs.Options{Limits: hubs.Limits{MaxGroups: 100}})
+	provoke(t, url, page, logged, func(c *client, i int) string {
+		c.write(t, fmt.Sprintf(`{"type":1,"invocationId":"e","target":"Join","arguments":["%d"]}`+"\x1e", i))
+		return ""
+	})
+}
+
+func testStreamLimit(t *testing.T, page limitRow) {
+	url, logged := serveGreedy(t, &hubs.Options{MaximumStreams: 100})
+	provoke(t, url, page, logged, func(c *client, i int) string {
+		c.write(t, fmt.Sprintf(`{"type":4,"invocationId":"%d","target":"Listen","arguments":[]}`+"\x1e", i))
+		c.write(t, echo(`"x"`))
+		return "x"
+	})
+}
+
+// provoke asks for more until a hundred have been granted and some refused.
+func provoke(t *testing.T, url string, page limitRow, logged func() string, ask func(c *client, i int) (granted string)) {
+	b := watchBystander(t, url)
+	b.goOn(t)
+	began := time.Now()
+	c := connect(t, url, "greedy")
+	for i := range 3000 {
+		granted := ask(c, i)
+		c.await(t, "an answer", func(records []string, _ error) bool { return len(records) > 0 })
+		var completion struct{ Error, Result string }
+		if err := json.Unmarshal([]byte(c.records[0]), &completion); err != nil {
+			t.Fatal(err)
+		}
+		if i < 100 && (completion.Error != "" || completion.Result != granted) {
+			t.Fatalf("%d is answered %s", i, c.records[0])
+		}
+		if i >= 100 {
+			page.expect(t, []string{completion.Error})
+		}
+		if granted != "" && i >= 100 { // the echo behind it
+			c.await(t, "the echo", func(records []string, _ error) bool { return len(records) > 1 })
+		}
+		c.mu.Lock()
+		c.records = nil
+		c.mu.Unlock()
+	}
+	for _, line := range page.logged {
+		if !strings.Contains(logged(), line) {
+			t.Errorf("nothing is logged of %s", line)
+		}
+	}
+	b.check(t)
+	b.compare(t, began)
+}
+
+// limitRow is a line of the table in docs/limits.md.
+type limitRow struct {
+	standard string   // the default
+	told     string   // what clients are told; empty: nothing
+	logged   []string // what stands in the log
+}
+
+var numbers = regexp.MustCompile(`[0-9][0-9,.]*`)
+
+// expect compares what a client was told with what the page says. N stands for a number.
+func (r limitRow) expect(t *testing.T, told []string) {
+	t.Helper()
+	if len(told) == 0 && r.told != "" {
+		t.Errorf("nobody was told: %s", r.told)
+	}
+	for _, got := range told {
+		status, text := "", got
+		if r.told[0] >= '0' && r.told[0] <= '9' {
+			status, text = got[:4], got[4:]
+		}
+		if shown := status + numbers.ReplaceAllString(text, "N"); shown != r.told {
+			t.Fatalf("a client was told\n%s\nwhere docs/limits.md says\n%s", shown, r.told)
+		}
+	}
+}
+
+var code = regexp.MustCompile("`[^`]*`")
+
+// readLimits reads the table in docs/limits.md, by flag.
+func readLimits(t *testing.T) map[string]limitRow {
+	t.Helper()
+	page, err := os.ReadFile("../docs/limits.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]limitRow{}
+	for line := range strings.Lines(string(page)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if len(cells) != 5 || !strings.Contains(cells[2], "`--") {
+			continue
+		}
+		r := limitRow{standard: strings.TrimSpace(cells[1])}
+		for _, span := range code.FindAllString(cells[3], -1) {
+			if span = strings.Trim(span, "`"); strings.HasSuffix(span, ".") {
+				r.told = span
+			}
+		}
+		if status := strings.TrimSpace(cells[3]); r.told != "" && status[0] >= '0' && status[0] <= '9' {
+			r.told = status[:4] + r.told
+		}
+		for _, span := range code.FindAllString(cells[4], -1) {
+			if span = strings.Trim(span, "`"); strings.HasPrefix(span, "msg=") {
+				r.logged = append(r.logged, span)
+			}
+		}
+		if len(r.logged) == 0 {
+			t.Errorf("docs/limits.md: nothing is said of the log in %s", line)
+		}
+		rows[strings.Trim(cells[2], " `-")] = r
+	}
+	return rows
+}
+
+// The page has every limit that there is a flag for, with the default that --help shows.
+func TestLimitsAreDocumented(t *testing.T) {
+	page := readLimits(t)
+	help, err := program(t, "signalrd", "--help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	isLimit := regexp.MustCompile("^(max-.*|.*-rate|queue-bytes|drop-oldest)$")
+	standard := regexp.MustCompile(`\(default: ([^,)]*)`)
+	seen := 0
+	for _, flag := range strings.Split(string(help), "\n      --")[1:] {
+		text := strings.Join(strings.Fields(flag), " ")
+		name := strings.FieldsFunc(text, func(c rune) bool { return c == '=' || c == ' ' })[0]
+		if !isLimit.MatchString(name) || name == "max-message" {
+			continue
+		}
+		seen++
+		found := standard.FindStringSubmatch(text)
+		if found == nil {
+			t.Errorf("--%s: no default in %s", name, text)
+		} else if got, want := page[name].standard, inWords(name, found[1]); got != want {
+			t.Errorf("docs/limits.md: --%s: the default is %q, want %q", name, got, want)
+		}
+	}
+	if seen != len(page) || seen < 14 {
+		t.Errorf("%d limits have a flag, %d stand in docs/limits.md", seen, len(page))
+	}
+}
+
+// inWords is a flag's default as the page has it.
+func inWords(flag, value string) string {
+	thousands := func(text string) string {
+		for i := len(text) - 3; i > 0; i -= 3 {
+			text = text[:i] + "," + text[i:]
+		}
+		return text
+	}
+	perSecond, burst, isRate := strings.Cut(value, ":")
+	bytes, err := strconv.Atoi(value)
+	switch {
+	case value == "0" || value == "none":
+		return "none"
+	case isRate:
+		return thousands(perSecond) + " a second, " + thousands(burst) + " at once"
+	case strings.HasSuffix(flag, "bytes") && err == nil:
+		return fmt.Sprint(bytes>>20, " MiB")
+	}
+	return thousands(value)
+}
