@@ -110,7 +110,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error, want
 	}
 	switch {
 	case errors.Is(err, errDraining):
-		w.Header().Set("Retry-After", "1") // by then from another server
+		// A balancer of TCP connections has the next request of the client go elsewhere.
+		w.Header().Set("Connection", "close")
+		w.Header().Set("Retry-After", "1")
 		answer(w, http.StatusServiceUnavailable, "The server is shutting down: connect again in a moment.")
 	case errors.Is(err, errOther):
 		answer(w, http.StatusBadRequest, "Cannot change transports mid-connection")

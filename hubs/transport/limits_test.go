@@ -320,6 +320,11 @@ func TestRefuse(t *testing.T) {
 			t.Errorf("%s: %d %s", name, got.status, got.body)
 		}
 	}
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, httptest.NewRequest("POST", "/hub/negotiate", nil))
+	if got := w.Header().Get("Connection"); got != "close" {
+		t.Errorf("the TCP connection of who is refused: %q", got)
+	}
 	if got := s.do(t, "GET", "/hub?id=unknown", upgradeHeader()...); got.status != 404 {
 		t.Errorf("unknown: %d", got.status)
 	}
