@@ -12,7 +12,7 @@ import (
 // default and a number below 0 no limit.
 type Limits struct {
 	// Limits of connections and of what is posted, on all of the server's paths
-	// together.
+	// together but those with Transport.Connections of their own.
 	transport.Limits
 
 	// InvocationRate is how often one connection may invoke hub methods. An

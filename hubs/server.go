@@ -199,7 +199,8 @@ func (s *Server) Stats() Stats {
 }
 
 // Shutdown refuses new connections, tells the clients of all others that they
-// may connect again, elsewhere, and waits for everything to end. When ctx ends
+// may connect again, elsewhere, and waits for everything to end. What they have under
+// way fails; Drain waits for that. When ctx ends
 // first, the connections that are left are dropped and its error is returned;
 // a hub method that still runs a second later is left behind.
 // The backplane is the caller's to close, afterwards.
