@@ -27,6 +27,7 @@ type buffer struct {
 	bytes   []byte
 	end     error // why no more goes in; what is there can still be taken
 	stopped bool  // nothing is taken any more: what goes in vanishes
+	cleared bool  // what was there when it ended has been dropped
 }
 
 func newBuffer(limit int) *buffer {
@@ -78,14 +79,14 @@ func (b *buffer) fullLocked() bool {
 }
 
 // awaitRoom waits until less than half of the limit is left. It fails with the
-// reason when the buffer has been finished, and when ctx ends.
+// reason when the buffer has been finished or cut, and when ctx ends.
 func (b *buffer) awaitRoom(ctx context.Context) error {
 	for {
 		b.mu.Lock()
-		left, stopped, end := len(b.bytes), b.stopped, b.end
+		left, stopped, cleared, end := len(b.bytes), b.stopped, b.cleared, b.end
 		b.mu.Unlock()
 		switch {
-		case stopped || left < b.limit/2+1:
+		case stopped || !cleared && left < b.limit/2+1:
 			return nil
 		case end != nil:
 			return end
@@ -150,6 +151,10 @@ func (b *buffer) drop(n int) {
 func (b *buffer) finish(why error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.finishLocked(why)
+}
+
+func (b *buffer) finishLocked(why error) {
 	if b.end == nil {
 		b.end = why
 	}
@@ -171,9 +176,10 @@ func (b *buffer) stop() {
 
 // cut is a finish that drops what is there.
 func (b *buffer) cut(why error) {
-	b.finish(why)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.finishLocked(why)
+	b.cleared = true
 	b.count(-len(b.bytes))
 	b.bytes = nil
 }
