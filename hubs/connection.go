@@ -404,6 +404,7 @@ func (c *connection) Release() { c.out.release() }
 func (c *connection) tooSlow(err error) {
 	c.server.stats.slowClients.Add(1)
 	level.Warn(c.server.logger).Log("msg", "connection dropped", "connection", c.ID(), "err", err)
+	c.reached(c.server.overruns.records.Limit())
 	why := c.broken(&shownError{Error{readsTooSlowly}, err})
 	why.farewell = closeAtOnce
 	c.dropAt.Store(int64(time.Since(c.began) + farewellTime))
@@ -418,5 +419,5 @@ const farewellTime = 5 * time.Second
 
 // dropped notes that an old message has made room for a new one.
 func (c *connection) dropped() {
-	c.server.overruns.records.Note(c.server.logger, c.server.options.QueueBytes, c.whose()...)
+	c.meets(c.server.overruns.records, c.server.options.QueueBytes)
 }

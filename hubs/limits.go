@@ -100,9 +100,21 @@ func (s *Server) limitStats() LimitStats {
 func (c *connection) MaxGroups() int { return c.server.options.Limits.MaxGroups }
 
 func (c *connection) GroupRefused() {
-	c.server.overruns.groups.Note(c.server.logger, c.MaxGroups(), c.whose()...)
+	c.meets(c.server.overruns.groups, c.MaxGroups())
 }
 
 func (c *connection) noteFullStreams() {
-	c.server.overruns.streams.Note(c.server.logger, c.server.options.MaximumStreams, c.whose()...)
+	c.meets(c.server.overruns.streams, c.server.options.MaximumStreams)
+}
+
+// meets notes that the client has met a limit.
+func (c *connection) meets(counter *overrun.Counter, limit any) {
+	counter.Note(c.server.logger, limit, c.whose()...)
+	c.reached(counter.Limit())
+}
+
+func (c *connection) reached(limit string) {
+	if told := c.server.options.LimitReached; told != nil {
+		told(limit, c.request, c.UserID())
+	}
 }

@@ -2,6 +2,7 @@ package hubs
 
 import (
 	"cmp"
+	"net/http"
 	"time"
 
 	"github.com/go-kit/log"
@@ -79,6 +80,13 @@ type Options struct {
 
 	// Limits bound what clients can ask of the server.
 	Limits Limits
+
+	// LimitReached is told each time that a client meets one of the Limits, QueueBytes or
+	// MaximumStreams, with the limit's name, such as "max-groups" (docs/limits.md has
+	// them all), the request that was refused or that opened the connection, and the
+	// user, empty for an anonymous one. It must neither wait nor send: it is called where messages
+	// are received and delivered. Default: nobody is.
+	LimitReached func(limit string, from *http.Request, user string)
 
 	// HandshakeTimeout is how long a client may take to shake hands. Default: 15 s.
 	HandshakeTimeout time.Duration

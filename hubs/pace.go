@@ -140,7 +140,7 @@ func (c *connection) refuseInvocation(m *protocol.Message, o *paceOverruns, text
 	if m.InvocationID == "" {
 		counter = o.dropped
 	}
-	counter.Note(c.server.logger, limit, c.whose()...)
+	c.meets(counter, limit)
 	why := &Error{fmt.Sprintf(text, limit)}
 	c.complete(failed(m.InvocationID, errorText(fmt.Sprintf(cannotInvoke, m.Target), why, false)), false)
 }
@@ -176,9 +176,9 @@ func (c *connection) keepPace() {
 	}
 	o, l := &c.server.overruns, &c.server.options.Limits
 	if own >= user {
-		o.own.slowed.Note(c.server.logger, l.ByteRate, c.whose()...)
+		c.meets(o.own.slowed, l.ByteRate)
 	} else {
-		o.user.slowed.Note(c.server.logger, l.UserByteRate, c.whose()...)
+		c.meets(o.user.slowed, l.UserByteRate)
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

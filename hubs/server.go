@@ -163,6 +163,9 @@ func (s *Server) Handler(endpoint *Endpoint) http.Handler {
 	if e.Transport.User == nil {
 		e.Transport.User = func(r *http.Request) string { return idOf(auth.UserOf(r.Context())) }
 	}
+	if e.Transport.LimitReached == nil {
+		e.Transport.LimitReached = s.options.LimitReached
+	}
 	if e.Transport.Logger == nil {
 		e.Transport.Logger = s.logger
 	}

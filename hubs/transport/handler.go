@@ -71,6 +71,11 @@ type Options struct {
 	// for nobody. Default: nobody is known.
 	User func(*http.Request) string
 
+	// LimitReached is told of each request that exceeds one of the Limits, with the
+	// limit's name, such as "max-connections", and the user, as far as that is known. It
+	// must not wait. Default: nobody is.
+	LimitReached func(limit string, from *http.Request, user string)
+
 	// Logger gets what operators should know. Default: nothing is logged.
 	Logger log.Logger
 }

@@ -157,6 +157,9 @@ func (h *Handler) refuseOver(w http.ResponseWriter, r *http.Request, e *overLimi
 		details = append(details, "user", g.user)
 	}
 	e.counter.Note(h.options.Logger, e.limit, details...)
+	if told := h.options.LimitReached; told != nil {
+		told(e.counter.Limit(), r, g.user)
+	}
 	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.retry.Seconds()))))
 	answer(w, e.status, e.text)
 }

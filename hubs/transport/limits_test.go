@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -115,6 +116,10 @@ func TestConnectionLimits(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var lines bytes.Buffer
 			s := limited(t, test.limits, &lines)
+			var reached []string // by whom
+			s.handler.options.LimitReached = func(limit string, from *http.Request, user string) {
+				reached = append(reached, limit+" "+from.URL.Path+" "+user)
+			}
 			answers := s.negotiations(t, test.clients...)
 			last := len(answers) - 1
 			for i, got := range answers[:last] {
@@ -132,6 +137,11 @@ func TestConnectionLimits(t *testing.T) {
 			stats := s.handler.options.Connections.Stats()
 			if n := test.counted(stats); n != 2 || stats.Connections != last || stats.Pending != last {
 				t.Errorf("%d are counted: %+v", n, stats)
+			}
+			limit, user := strings.Fields(lines.String())[3], test.clients[last][1]
+			limit = strings.TrimPrefix(limit, "limit=")
+			if want := []string{limit + " /hub/negotiate " + user, limit + " /hub " + user}; !slices.Equal(reached, want) {
+				t.Errorf("reached %q, want %q", reached, want)
 			}
 			if logged := lines.String(); strings.Count(logged, "\n") != 1 || !strings.Contains(logged, `level=warn msg="connection refused" limit=`) || !strings.Contains(logged, "times=1 address=") {
 				t.Errorf("logged %s", logged)
