@@ -59,6 +59,7 @@ func run(ctx context.Context, said *arguments, logs *logging, out io.Writer) err
 		DropOldest:                 c.DropOldest,
 		MaximumStreams:             anyIfZero(c.MaxStreams),
 		Limits:                     c.limits(),
+		LimitReached:               record.limits(),
 		HandshakeTimeout:           c.HandshakeTimeout,
 		KeepAliveInterval:          c.KeepAlive,
 		ClientTimeout:              c.ClientTimeout,
