@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -41,8 +42,8 @@ type limitedServer struct {
 }
 
 // Each limit of docs/limits.md is met, on a server where it is low. Whoever meets it is
-// told what the page says, the log has the line that it says, and a bystander does
-// not notice.
+// told what the page says, the log has the line that it says, the audit log has one, and
+// a bystander does not notice.
 func TestLimits(t *testing.T) {
 	page := readLimits(t)
 	met := map[string]bool{}
@@ -75,7 +76,8 @@ func TestLimits(t *testing.T) {
 		met[name] = true
 		t.Run(name, func(t *testing.T) {
 			store := peers.Redis(t)
-			flags := append([]string{"--backplane=local", "--redis=redis://" + store.Addr(), p.flag}, strings.Fields(p.also)...)
+			audit := filepath.Join(t.TempDir(), "audit.jsonl")
+			flags := append([]string{"--backplane=local", "--redis=redis://" + store.Addr(), "--audit=" + audit, p.flag}, strings.Fields(p.also)...)
 			s := &limitedServer{startServer(t, flags...), store}
 			b := watchBystander(t, s.url)
 			b.goOn(t)
@@ -86,6 +88,7 @@ func TestLimits(t *testing.T) {
 			for _, line := range page[name].logged {
 				s.awaitLog(t, "level=warn", line)
 			}
+			awaitLine(t, audit, `"event":"limit","limit":"`+strings.Replace(name, "drop-oldest", "queue-bytes", 1)+`","remote":"127.0.0.1:`)
 			b.check(t)
 			b.compare(t, began)
 		})
@@ -99,6 +102,51 @@ func TestLimits(t *testing.T) {
 			t.Errorf("docs/limits.md: nobody has seen what comes of --%s", name)
 		}
 	}
+}
+
+// awaitLine waits for a line of a file that has a text.
+func awaitLine(t *testing.T, path, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		written, err := os.ReadFile(path)
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case strings.Contains(string(written), text):
+			return
+		case time.Now().After(deadline):
+			t.Fatalf("%s has no line with %s:\n%s", path, text, shortened(string(written)))
+		}
+	}
+}
+
+// Behind a proxy that is trusted the address is the client's, whatever the client itself
+// says; whoever is no such proxy has the address that it comes from.
+func TestAddressLimitBehindAProxy(t *testing.T) {
+	const refused = "429 3 connections come from this address, which is as many as may. Close others, or try again later."
+	audit := filepath.Join(t.TempDir(), "audit.jsonl")
+	for _, test := range []struct {
+		flag string
+		from []string // X-Forwarded-For, one request each
+		last string   // answer
+	}{
+		{"--trusted-proxies=127.0.0.1", []string{"192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.1", "192.0.2.3", "192.0.2.1"}, refused},
+		{"--trusted-proxies=127.0.0.1", []string{"192.0.2.1", "198.51.100.1, 192.0.2.1", "198.51.100.2,192.0.2.1", "198.51.100.3, 192.0.2.1"}, refused},
+		{"--trusted-proxies=127.0.0.1", []string{"2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"}, "200"},
+		{"--trusted-proxies=10.0.0.0/8", []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"}, refused},
+	} {
+		s := startServer(t, "--backplane=local", "--redis=redis://"+peers.Redis(t).Addr(), "--max-connections-per-address=3", "--audit="+audit, test.flag)
+		for i, from := range test.from {
+			want := "200"
+			if i == len(test.from)-1 {
+				want = test.last
+			}
+			if got := replyTo(t, http.MethodPost, s.url+"/negotiate?negotiateVersion=1", "", "X-Forwarded-For", from); got != want {
+				t.Errorf("%s: %d of %q is answered %s", test.flag, i+1, test.from, got)
+			}
+		}
+	}
+	awaitLine(t, audit, `"event":"limit","limit":"max-connections-per-address","remote":"192.0.2.1:0","path":"/chathub/negotiate"`)
 }
 
 // goOn waits for another hundred of the bystander's echoes.
@@ -388,11 +436,17 @@ func (h *greedyHub) Listen(ctx context.Context) <-chan int {
 	return items
 }
 
-// serveGreedy serves that hub from within the test, and returns what it logs.
+// serveGreedy serves that hub from within the test, and returns what it logs, and what it
+// tells of limits.
 func serveGreedy(t *testing.T, o *hubs.Options) (url string, logged func() string) {
 	t.Helper()
 	var mu sync.Mutex
 	var lines bytes.Buffer
+	o.LimitReached = func(limit string, from *http.Request, user string) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintln(&lines, "reached", limit, from.URL.Path, user)
+	}
 	o.Logger = log.LoggerFunc(func(details ...any) error {
 		mu.Lock()
 		defer mu.Unlock()
@@ -462,6 +516,10 @@ func provoke(t *testing.T, url string, page limitRow, logged func() string, ask 
 	for _, line := range page.logged {
 		if !strings.Contains(logged(), line) {
 			t.Errorf("nothing is logged of %s", line)
+		}
+		_, limit, _ := strings.Cut(line, "limit=")
+		if told := "reached " + limit + " /hub greedy\n"; !strings.Contains(logged(), told) {
+			t.Errorf("nobody is told: %s", told)
 		}
 	}
 	b.check(t)
@@ -538,13 +596,14 @@ func TestLimitsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	elsewhere := map[string]bool{"max-message": true, "max-url-bytes": true, "max-header-bytes": true} // the last two in docs/edges.md
 	isLimit := regexp.MustCompile("^(max-.*|.*-rate|queue-bytes|drop-oldest)$")
 	standard := regexp.MustCompile(`\(default: ([^,)]*)`)
 	seen := 0
 	for _, flag := range strings.Split(string(help), "\n      --")[1:] {
 		text := strings.Join(strings.Fields(flag), " ")
 		name := strings.FieldsFunc(text, func(c rune) bool { return c == '=' || c == ' ' })[0]
-		if !isLimit.MatchString(name) || name == "max-message" {
+		if !isLimit.MatchString(name) || elsewhere[name] {
 			continue
 		}
 		seen++

@@ -101,9 +101,12 @@ func (f *limitFlags) wrong(say say) {
 	if n := f.MaxPostedBytes; n > 0 && n < 1<<20 {
 		say("--max-posted-bytes=%d: at least 1048576, for each body that is read takes 32 KiB, or 0 for no limit", n)
 	}
-	for flag, r := range map[string]rateFlag{"byte-rate": f.ByteRate, "user-byte-rate": f.UserByteRate} {
-		if r.PerSecond > 0 && r.PerSecond < leastByteRate {
-			say("--%s=%v: at least %d bytes a second, or 0 for no limit", flag, r.PerSecond, leastByteRate)
+	for _, r := range []struct {
+		flag string
+		rate rateFlag
+	}{{"byte-rate", f.ByteRate}, {"user-byte-rate", f.UserByteRate}} {
+		if per := r.rate.PerSecond; per > 0 && per < leastByteRate {
+			say("--%s=%v: at least %d bytes a second, or 0 for no limit", r.flag, per, leastByteRate)
 		}
 	}
 }
