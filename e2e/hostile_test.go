@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +24,8 @@ type bystander struct {
 	stop, stopped chan struct{}
 	sent          int
 	slowest       time.Duration
-	echoes        []timed
+	timing        sync.Mutex
+	echoes        []timed // guarded by timing
 }
 
 // timed is when an echo was asked for, and how long it took.
@@ -43,7 +46,9 @@ func watchBystander(t *testing.T, url string) *bystander {
 			b.sent++
 			took := time.Since(began)
 			b.slowest = max(b.slowest, took)
+			b.timing.Lock()
 			b.echoes = append(b.echoes, timed{began, took})
+			b.timing.Unlock()
 			select {
 			case <-b.stop:
 				if b.sent >= 20 {
@@ -54,6 +59,13 @@ func watchBystander(t *testing.T, url string) *bystander {
 		}
 	}()
 	return b
+}
+
+// timings are those of all echoes so far.
+func (b *bystander) timings() []timed {
+	b.timing.Lock()
+	defer b.timing.Unlock()
+	return slices.Clone(b.echoes)
 }
 
 func (b *bystander) check(t *testing.T) {
