@@ -485,6 +485,33 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
+// A request that does not end is cut off, and is no failure.
+func TestDrainWithARequestThatDoesNotEnd(t *testing.T) {
+	s := startServer(t, "--redis=redis://"+peers.Redis(t).Addr(), "--drain-window=0s", "--drain-grace=1s", "--shutdown-timeout=1s")
+	token := negotiateToken(t, http.DefaultClient, s.url, "")
+	body, writer := io.Pipe()
+	defer writer.Close()
+	posted := make(chan error, 1)
+	go func() {
+		response, err := http.Post(s.url+"?id="+token, "text/plain", body)
+		if err == nil {
+			response.Body.Close()
+		}
+		posted <- err
+	}()
+	if _, err := writer.Write([]byte("x")); err != nil { // it is under way
+		t.Fatal(err)
+	}
+	if code := s.terminate(t); code != 0 {
+		t.Errorf("it ended with %d", code)
+	}
+	s.awaitLog(t, "level=warn", "requests that took longer were cut off")
+	writer.Close() // which the client waits for, whatever has become of the request
+	if err := <-posted; err == nil {
+		t.Error("the request was answered")
+	}
+}
+
 // A second signal does not wait for anything.
 func TestSecondSignal(t *testing.T) {
 	s := startServer(t, "--redis=redis://"+peers.Redis(t).Addr(), "--drain-delay=10m")

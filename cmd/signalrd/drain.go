@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -102,10 +101,25 @@ func (s *service) serve(ctx context.Context, c *config, network *network, handle
 	if left := hub.Drain(deadline, &hubs.DrainOptions{Window: window, Grace: c.DrainGrace}); left != nil {
 		level.Warn(logger).Log("msg", "not everything ended in time and was dropped", "err", left)
 	}
-	unfinished := server.Shutdown(deadline)
+	shutDown(server, deadline, logger)
 	<-ended
 	level.Info(logger).Log("msg", "gone")
-	return errors.Join(failed, unfinished)
+	return failed
+}
+
+// shutDown waits for the requests that are being answered, until the deadline and at
+// least for a second: those of clients that have just been dropped end then.
+func shutDown(server *http.Server, deadline context.Context, logger log.Logger) {
+	least, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	err := server.Shutdown(least)
+	if err != nil {
+		err = server.Shutdown(deadline)
+	}
+	if err != nil {
+		level.Warn(logger).Log("msg", "requests that took longer were cut off", "err", err)
+		server.Close()
+	}
 }
 
 // delay lets balancers notice.
