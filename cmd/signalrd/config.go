@@ -70,7 +70,7 @@ To try it on this machine, and to serve others:
     signalrd --dev
     signalrd --redis=redis://redis:6379 --origins=https://app.example.com --listen=:5000 --auth=jwt --jwt-jwks=https://login.example.com/jwks.json --jwt-issuer=https://login.example.com --jwt-audience=chat
 
-Exit codes: 0 it was told to end (SIGTERM, SIGINT), and has; 1 it cannot serve; 2 the command line makes no sense, or leaves something open.`
+Exit codes: 0 it was told to end (SIGTERM, SIGINT), and has; 1 it cannot serve, or was told a second time; 2 the command line makes no sense, or leaves something open.`
 }
 
 const (

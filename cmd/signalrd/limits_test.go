@@ -81,6 +81,36 @@ func TestLimitFlagsThatMakeNoSense(t *testing.T) {
 	}
 }
 
+// In the file they are the same, and everything that is wrong is said at once.
+func TestLimitsInAFile(t *testing.T) {
+	const alone = "backplane: local\norigins: [none]\nauth: anonymous\n"
+	well := file(t, "well.yaml", alone+"connect-rate: 100:500\ninvocation-rate: 2.5\nbyte-rate: 10000\nmax-groups: 5\ndrain-window: 10s\ndrop-oldest: [Price, Cursor]\n")
+	c, err := served(t, "--config="+well)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := c.limits()
+	if want := (transport.Rate{PerSecond: 100, Burst: 500}); got.ConnectRate != want || got.InvocationRate.PerSecond != 2.5 || got.ByteRate.PerSecond != 10_000 || got.MaxGroups != 5 {
+		t.Errorf("%+v", got)
+	}
+	if got := c.window(false); got != 10*time.Second || strings.Join(c.DropOldest, " ") != "Price Cursor" {
+		t.Errorf("window %v, drop %q", got, c.DropOldest)
+	}
+	wrong := file(t, "wrong.yaml", alone+"connect-rate: fast\nuser-invocation-rate: 0:5\nuser-byte-rate: 10\nmax-groups: many\nmax-pending: -1\ndrain-delay: soon\ndrain-grace: 0s\n")
+	code, _, said := outcome(t, "", "check", "--config="+wrong, "--max-streams=-1")
+	if code != exitUsage {
+		t.Errorf("code %d", code)
+	}
+	for _, text := range []string{
+		wrong + ":4: connect-rate: \"fast\" is no rate", wrong + ":5: user-invocation-rate: ", "--user-byte-rate=10: ", wrong + ":7: max-groups: ",
+		"--max-pending=-1: ", wrong + ":9: drain-delay: ", "--drain-grace=0s: ", "--max-streams=-1: ",
+	} {
+		if !strings.Contains(said, text) {
+			t.Errorf("it does not say %q:\n%s", text, said)
+		}
+	}
+}
+
 func TestDrainWindow(t *testing.T) {
 	for _, test := range []struct {
 		args []string
