@@ -5,7 +5,7 @@
 //	 "channel":"notify.users","id":"0b9f6a2e","key":"2026-11","user":"Ale","bytes":187,"connections":2}
 //	{"time":"…","event":"sign-in","outcome":"refused","remote":"192.0.2.7:49152",
 //	 "path":"/chathub/negotiate","reason":"The token expired at '11/26/2026 01:00:00'"}
-//	{"time":"…","event":"limit","limit":"connections","remote":"192.0.2.7:49152","path":"/chathub"}
+//	{"time":"…","event":"limit","limit":"max-connections","remote":"192.0.2.7:49152","path":"/chathub"}
 //
 // Nothing waits for it. What comes faster than it can be written stays in memory
 // up to a limit; what does not fit, and what could not be written, is counted,

@@ -60,8 +60,8 @@ func (l *Log) SignInRefused(from Request, reason string) {
 	l.add(line.outside("reason", reason).end())
 }
 
-// LimitReached writes a line about a limit, by its name, that somebody came up
-// against; user is empty for an anonymous caller. It is held in measure, each
+// LimitReached writes a line about a limit, by the name of its flag, that somebody came
+// up against, and the request that was refused or that opened the connection; user is empty for an anonymous caller. It is held in measure, each
 // limit for itself.
 func (l *Log) LimitReached(limit string, from Request, user string) {
 	if !l.passes("limit: " + limit) {

@@ -88,6 +88,18 @@ type Gatherer interface {
 	Release(sent time.Time)
 }
 
+// Bounded is a Connection that may not be in any number of groups.
+type Bounded interface {
+	Connection
+
+	// MaxGroups is how many groups it may be in; below 0, any number. It never changes.
+	MaxGroups() int
+
+	// GroupRefused is told of a group that it was not added to for that. Like
+	// Deliver it waits for nothing and must not call the backplane.
+	GroupRefused()
+}
+
 // Backplane knows the connections of one hub on all servers. All its methods
 // are safe for concurrent use.
 type Backplane interface {
@@ -102,7 +114,9 @@ type Backplane interface {
 	// Join adds a connection of this or another server to a group and returns
 	// when group messages reach it. Joining twice, and joining an id that no
 	// connection of this server has where there are no others, does nothing.
-	// After an error it is unknown whether the connection is a member.
+	// After an error it is unknown whether the connection is a member; after
+	// ErrTooManyGroups it is not. If that is so on another server, the error comes
+	// late and is another one, for ASP.NET Core's wire has none of its own.
 	Join(ctx context.Context, connectionID, group string) error
 
 	// Leave takes a connection out of a group.

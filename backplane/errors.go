@@ -21,6 +21,10 @@ var (
 	// ErrClosed is in what is returned once the backplane has been closed.
 	ErrClosed error = namedError{"ObjectDisposedException", "the backplane is closed"}
 
+	// ErrTooManyGroups is in what Join returns for a [Bounded] connection that is in as
+	// many groups as it may be in.
+	ErrTooManyGroups error = namedError{"InvalidOperationException", "the connection is in as many groups as it may be in"}
+
 	errEmptyGroup error = namedError{"InvalidOperationException", "Cannot send to an empty group name."}
 	errNoRecord   error = namedError{"InvalidOperationException",
 		"This message was received from another server that did not have the requested protocol available."}

@@ -80,7 +80,7 @@ func (r *Redis) receiveCommand(payload []byte) error {
 		known = r.local.spokenBy(c.connection) != 0
 	}
 	if err != nil || !known {
-		return nil // for another server, or this one is closing
+		return nil // for another server, or this one is closing, or it is one group too many
 	}
 	r.replies.add(reply{channel: r.channels.ack(c.server), payload: appendAck(nil, c.id), after: s})
 	return nil

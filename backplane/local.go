@@ -86,13 +86,13 @@ func (l *Local) remove(c Connection) (groups []string, unanswered []*ask, ok boo
 
 // Join adds a connection of this server to a group.
 func (l *Local) Join(_ context.Context, connectionID, group string) error {
-	l.join(connectionID, group)
-	return nil
+	_, _, err := l.join(connectionID, group)
+	return err
 }
 
 // join says whether the connection is one of this server's, and whether it was not
-// in the group before.
-func (l *Local) join(connectionID, group string) (known, added bool) {
+// in the group before. The error is ErrTooManyGroups.
+func (l *Local) join(connectionID, group string) (known, added bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.registry.join(connectionID, group)

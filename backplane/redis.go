@@ -187,12 +187,14 @@ func (r *Redis) joinHere(connectionID, group string) (known bool, s *subscriptio
 	if r.closed {
 		return false, nil, ErrClosed
 	}
-	known, added := r.local.join(connectionID, group)
+	known, added, err := r.local.join(connectionID, group)
 	channel := r.channels.group(group)
-	if added {
+	switch {
+	case err != nil:
+		return known, nil, err
+	case added:
 		return true, r.bus.acquire(groupChannel, channel, group, r), nil
-	}
-	if known {
+	case known:
 		return true, r.bus.subscribed(channel), nil
 	}
 	return false, nil, nil

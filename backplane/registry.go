@@ -78,20 +78,24 @@ func (r *registry) remove(c Connection) (groups []string, ok bool) {
 	return groups, true
 }
 
-func (r *registry) join(id, group string) (known, added bool) {
+func (r *registry) join(id, group string) (known, added bool, err error) {
 	m := r.byID[id]
 	if m == nil {
-		return false, false
+		return false, false, nil
 	}
 	if _, in := m.inGroups[group]; in {
-		return true, false
+		return true, false, nil
+	}
+	if b, ok := m.connection.(Bounded); ok && b.MaxGroups() >= 0 && len(m.inGroups) >= b.MaxGroups() {
+		b.GroupRefused()
+		return true, false, ErrTooManyGroups
 	}
 	if m.inGroups == nil {
 		m.inGroups = make(map[string]int)
 	}
 	m.inGroups[group] = len(r.groups[group])
 	r.groups[group] = append(r.groups[group], m)
-	return true, true
+	return true, true, nil
 }
 
 func (r *registry) leave(id, group string) (known, removed bool) {

@@ -69,6 +69,7 @@ func specify(t *testing.T, servers newFarm) {
 		"targets":      specTargets,
 		"order":        specOrder,
 		"membership":   specMembership,
+		"group limit":  specGroupLimit,
 		"connections":  specConnections,
 		"unencodable":  specUnencodable,
 		"no arguments": specNoArguments,

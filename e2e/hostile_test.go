@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +24,14 @@ type bystander struct {
 	stop, stopped chan struct{}
 	sent          int
 	slowest       time.Duration
+	timing        sync.Mutex
+	echoes        []timed // guarded by timing
+}
+
+// timed is when an echo was asked for, and how long it took.
+type timed struct {
+	at   time.Time
+	took time.Duration
 }
 
 func watchBystander(t *testing.T, url string) *bystander {
@@ -34,7 +44,11 @@ func watchBystander(t *testing.T, url string) *bystander {
 			b.write(t, fmt.Sprintf(`{"type":1,"invocationId":"%d","target":"Echo","arguments":["%d"]}`, b.sent, b.sent)+"\x1e")
 			b.await(t, "its echo", func(records []string, _ error) bool { return len(records) > b.sent })
 			b.sent++
-			b.slowest = max(b.slowest, time.Since(began))
+			took := time.Since(began)
+			b.slowest = max(b.slowest, took)
+			b.timing.Lock()
+			b.echoes = append(b.echoes, timed{began, took})
+			b.timing.Unlock()
 			select {
 			case <-b.stop:
 				if b.sent >= 20 {
@@ -45,6 +59,13 @@ func watchBystander(t *testing.T, url string) *bystander {
 		}
 	}()
 	return b
+}
+
+// timings are those of all echoes so far.
+func (b *bystander) timings() []timed {
+	b.timing.Lock()
+	defer b.timing.Unlock()
+	return slices.Clone(b.echoes)
 }
 
 func (b *bystander) check(t *testing.T) {

@@ -51,6 +51,7 @@ func (k *call) letGo() error {
 	defer k.mu.Unlock()
 	if k.holdsSlot {
 		if open, ok := k.connection.streams.join(k.connection.server.options.MaximumStreams); !ok {
+			k.connection.noteFullStreams()
 			return &Error{fmt.Sprintf(tooManyOpen, open)}
 		}
 		k.holdsSlot, k.beside = false, true

@@ -47,22 +47,21 @@ func (c Client) Invoke(ctx context.Context, result any, method string, args ...a
 	answer, err := c.backplane.Invoke(ctx, c.id, method, args...)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return &canceledError{Error{canceledByServer}, ctx.Err()}
+		return &shownError{Error{canceledByServer}, ctx.Err()}
 	case err != nil:
 		return err // its text may be shown as it is
 	}
 	return decodeAnswer(answer, result)
 }
 
-// canceledError is what a caller whose context has ended gets: clients see the
-// text, and errors.Is finds the context's error.
-type canceledError struct {
+// shownError is an error with another text for clients: errors.Is finds the cause.
+type shownError struct {
 	shown Error
 	cause error
 }
 
-func (e *canceledError) Error() string   { return e.shown.Message }
-func (e *canceledError) Unwrap() []error { return []error{&e.shown, e.cause} }
+func (e *shownError) Error() string   { return e.shown.Message }
+func (e *shownError) Unwrap() []error { return []error{&e.shown, e.cause} }
 
 func decodeAnswer(answer backplane.Answer, result any) (err error) {
 	switch {

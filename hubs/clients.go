@@ -2,6 +2,7 @@ package hubs
 
 import (
 	"context"
+	"errors"
 
 	"signalrd/backplane"
 )
@@ -85,10 +86,18 @@ type Groups struct {
 
 // AddToGroup makes a connection of this or another server a member and returns
 // when group messages reach it. Adding it twice does nothing. For a connection
-// that no server has, it fails after 30 seconds over Redis.
+// that no server has, it fails after 30 seconds over Redis. For one that is in as
+// many groups as it may be in (Limits.MaxGroups) it fails with a text for clients; if
+// another server has it, after 30 seconds, too.
 func (g Groups) AddToGroup(group, connectionID string) error {
-	return g.backplane.Join(context.Background(), connectionID, group)
+	err := g.backplane.Join(context.Background(), connectionID, group)
+	if errors.Is(err, backplane.ErrTooManyGroups) {
+		return &shownError{Error{tooManyGroups}, err}
+	}
+	return err
 }
+
+const tooManyGroups = "The connection is in as many groups as it may be in."
 
 // RemoveFromGroup ends a membership. Removing a stranger does nothing.
 func (g Groups) RemoveFromGroup(group, connectionID string) error {

@@ -32,6 +32,7 @@ type connection struct {
 	cancel    context.CancelCauseFunc
 	protocol  protocol.Protocol // by the handshake
 	arrivals  *arrivals         // by the handshake; nil if the connection ends with its socket
+	paces     *paces            // nil: the client may be as fast as it likes
 	lane      *lane             // that it is counted in
 
 	items   sync.Map // the hubs' own
@@ -51,6 +52,9 @@ type connection struct {
 	phase    atomic.Int32
 	pingedAt atomic.Int64 // nanoseconds since began
 	silence  silence
+	dropAt   atomic.Int64 // likewise: when to drop the client if it is still there; 0: never
+
+	departure departure
 
 	welcome  sync.Mutex  // held while OnConnected runs
 	refused  bool        // guarded by welcome: OnConnected has failed
@@ -77,13 +81,17 @@ type ending struct {
 	reason         CloseReason
 }
 
-var _ backplane.Gatherer = (*connection)(nil)
+var (
+	_ backplane.Gatherer = (*connection)(nil)
+	_ backplane.Bounded  = (*connection)(nil)
+)
 
 // farewell is what an ending still sends.
 type farewell uint8
 
 const (
 	closeMessage farewell = iota // what is queued, and a Close message
+	closeAtOnce                  // a Close message, behind what is on its way already
 	flushOnly                    // what is queued: the client has closed its side, or knows no messages yet
 	nothing                      // the client cannot be reached any more
 )
@@ -114,6 +122,9 @@ func newConnection(s *Server, t transport.Conn, expires bool) *connection {
 	c.turn.connection = c
 	c.lane, c.out.batches = s.counts.take()
 	c.out.init(s.options.QueueBytes, c, &c.lane.traffic)
+	if len(s.dropOldest) > 0 {
+		c.out.drops = &drops{droppable: c.droppable, note: c.dropped}
+	}
 	if prompt, ok := t.(transport.Prompt); ok {
 		c.out.sendPromptly(prompt, &s.flushers)
 	}
@@ -245,6 +256,7 @@ func (c *connection) partial() []byte {
 func (c *connection) consume() bool {
 	c.silence.pause()
 	received := c.in
+	leaving := c.beginTurn()
 	message := messages.Get().(*protocol.Message)
 	records, bytes := 0, 0
 	defer func() {
@@ -265,6 +277,9 @@ func (c *connection) consume() bool {
 		}
 		c.in = c.in[n:]
 		records, bytes = records+1, bytes+n
+		if c.paces != nil {
+			c.paces.unpaid += n
+		}
 		if !c.dispatch(message) {
 			return false
 		}
@@ -275,6 +290,10 @@ func (c *connection) consume() bool {
 		}
 		c.in, c.kept = nil, false // an idle connection holds no buffer
 	}
+	if leaving {
+		c.endTurn()
+	}
+	c.keepPace()
 	c.silence.resume(time.Since(c.began))
 	return true
 }
@@ -291,6 +310,8 @@ func (c *connection) end(why ending) {
 		switch why.farewell {
 		case closeMessage:
 			c.out.seal(c.closeRecord(why))
+		case closeAtOnce:
+			c.out.cutOff(c.closeRecord(why))
 		case flushOnly:
 			c.out.seal(nil)
 		case nothing:
@@ -360,18 +381,20 @@ func (c *connection) writeFailed(err error) {
 func (c *connection) ID() string { return c.transport.ID() }
 
 // UserID is empty for an anonymous client.
-func (c *connection) UserID() string {
-	if c.user == nil {
+func (c *connection) UserID() string { return idOf(c.user) }
+
+func idOf(u *auth.User) string {
+	if u == nil {
 		return ""
 	}
-	return c.user.ID
+	return u.ID
 }
 
 // Protocol is what the handshake chose.
 func (c *connection) Protocol() protocol.Protocol { return c.protocol }
 
 // Deliver queues a record for the client. A client that leaves too many of
-// them unread is dropped: nobody waits for it.
+// them unread is sent away: nobody waits for it.
 func (c *connection) Deliver(record []byte) {
 	if err := c.out.put(record); err != nil {
 		c.tooSlow(err)
@@ -394,8 +417,24 @@ func (c *connection) Release(sent time.Time) {
 	c.out.release(at)
 }
 
+// tooSlow ends the connection. Its client is told, should it read after all.
 func (c *connection) tooSlow(err error) {
 	c.server.counts.slowClients.Add(1)
 	level.Warn(c.server.logger).Log("msg", "connection dropped", "connection", c.ID(), "err", err)
-	c.end(ending{reason: ClientSlow, cause: err, farewell: nothing})
+	c.reached(c.server.overruns.records.Limit())
+	why := c.broken(ClientSlow, &shownError{Error{readsTooSlowly}, err})
+	why.farewell = closeAtOnce
+	c.dropAt.Store(int64(time.Since(c.began) + farewellTime))
+	c.end(why)
+}
+
+const readsTooSlowly = "The client reads too slowly: more waits for it than may."
+
+// farewellTime is how long a client that reads too slowly has to take the Close
+// message.
+const farewellTime = 5 * time.Second
+
+// dropped notes that an old message has made room for a new one.
+func (c *connection) dropped() {
+	c.meets(c.server.overruns.records, c.server.options.QueueBytes)
 }

@@ -77,6 +77,9 @@ type invocation struct {
 // other when there is a slot for it (protocol §8.2). It returns false when
 // another goroutine has taken over reading in the meantime.
 func (c *connection) invoke(m *protocol.Message) bool {
+	if c.paces != nil && c.tooFast(m) {
+		return true
+	}
 	inv, refused := c.bind(m)
 	if refused != "" {
 		c.complete(failed(m.InvocationID, refused), false)
@@ -340,7 +343,7 @@ func (c *connection) complete(answer *protocol.Message, more bool) (err error) {
 	if err != nil {
 		return fmt.Errorf("encode the result: %w", err)
 	}
-	if !more && c.out.offer(record) {
+	if !more && (c.holdBack(record) || c.out.offer(record)) {
 		return nil
 	}
 	// No room comes when the connection ends: then nobody wants the answer.

@@ -23,6 +23,7 @@ func (s *Server) heartbeat() {
 				c.onBeat()
 			}
 			s.counts.observeQueues(connections)
+			s.users.forget(time.Now())
 		case <-s.stopped:
 			return
 		}
@@ -38,6 +39,10 @@ func (c *connection) onBeat() {
 			c.end(ending{reason: ClientSilent, cause: errHandshakeTimeout, farewell: flushOnly})
 		}
 	case phaseConnected:
+		if at := c.dropAt.Load(); at > 0 && int64(age) > at {
+			c.transport.Abort()
+			return
+		}
 		if c.silence.exceeds(c.server.options.ClientTimeout, age) {
 			c.end(c.broken(ClientSilent, errSilentClient))
 			return

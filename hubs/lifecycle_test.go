@@ -294,8 +294,8 @@ func TestShutdownWithAMethodThatDoesNotEnd(t *testing.T) {
 	shutdown(t, s)
 }
 
-// A client that does not read is dropped when its bytes exceed the bound, and
-// nobody waits for it.
+// What waits for a client that does not read is thrown away when it exceeds the
+// bound, and nobody waits for it. It is told when it reads again.
 func TestSlowClient(t *testing.T) {
 	log := newEventLog()
 	causes := make(chan error, 1)
@@ -311,6 +311,7 @@ func TestSlowClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		other.expect(t, message(text))
+		slow.wait(t, "the first on its way", func() bool { return slow.sending })
 	}
 	if cause := <-causes; !errors.Is(cause, errSlowClient) {
 		t.Errorf("cause %v", cause)
@@ -318,6 +319,39 @@ func TestSlowClient(t *testing.T) {
 	if n := s.Stats().SlowClients; n != 1 {
 		t.Errorf("%d slow clients counted", n)
 	}
+	slow.change(func() { slow.stalled = false })
+	slow.expect(t, message(text), slowClose) // the first was on its way
+	slow.expectClosed(t, transport.CloseNormal)
+}
+
+const slowClose = `{"type":7,"error":"Connection closed with an error. HubException: The client reads too slowly: more waits for it than may.","allowReconnect":true}`
+
+// A client that reads too slowly and does not read the Close message either is
+// dropped soon.
+func TestSlowClientThatDoesNotReadAtAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := NewServer(newEventLog().hub, &Options{QueueBytes: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newMemory("").connect(t, s)
+		c.change(func() { c.stalled = true })
+		for range 2 {
+			if err := s.Clients().All().Send("Message", strings.Repeat("x", 700)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(farewellTime - time.Second)
+		if n := s.Stats().Connections; n != 1 {
+			t.Errorf("%d connections while it may still read", n)
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if n := s.Stats().Connections; n != 0 {
+			t.Errorf("%d connections afterwards", n)
+		}
+		shutdown(t, s)
+	})
 }
 
 // One message that is larger than the bound is no reason to drop a client
@@ -446,6 +480,8 @@ func TestSlowClientIsCountedOnce(t *testing.T) {
 		if n := s.Stats().SlowClients; n != 1 {
 			t.Fatalf("%d slow clients counted of one", n)
 		}
+		c.change(func() { c.stalled = false })
+		c.wait(t, "the end", func() bool { return c.closed != 0 })
 	}
 }
 

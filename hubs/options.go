@@ -2,6 +2,7 @@ package hubs
 
 import (
 	"cmp"
+	"net/http"
 	"time"
 
 	"github.com/go-kit/log"
@@ -67,9 +68,28 @@ type Options struct {
 	// Tracer follows what hubs do. Default: nobody does, and it costs nothing.
 	Tracer Tracer
 
-	// QueueBytes is how much may wait to be written to a client; a client that
-	// has more waiting is dropped. Default: 1 MiB.
+	// QueueBytes is how much may wait to be written to a client. What waits for
+	// one that has more is thrown away; it is told so, and that it may connect
+	// again. Default: 1 MiB.
 	QueueBytes int
+
+	// DropOldest are client methods of which only the latest invocations matter,
+	// such as the movements of a cursor. Where more than QueueBytes would wait for a
+	// client, the oldest invocations of these that still wait make room, those that
+	// ask for a result excepted; where that is not enough and the new one is of these,
+	// it is left out itself. All others stay, in their order. Names match whatever
+	// their case. Default: none.
+	DropOldest []string
+
+	// Limits bound what clients can ask of the server.
+	Limits Limits
+
+	// LimitReached is told each time that a client meets one of the Limits, QueueBytes or
+	// MaximumStreams, with the limit's name, such as "max-groups" (docs/limits.md has
+	// them all), the request that was refused or that opened the connection, and the
+	// user, empty for an anonymous one. It must neither wait nor send: it is called where messages
+	// are received and delivered. Default: nobody is.
+	LimitReached func(limit string, from *http.Request, user string)
 
 	// HandshakeTimeout is how long a client may take to shake hands. Default: 15 s.
 	HandshakeTimeout time.Duration
@@ -101,6 +121,7 @@ func (o *Options) withDefaults() Options {
 	set.StreamBufferCapacity = cmp.Or(set.StreamBufferCapacity, 10)
 	set.StatefulReconnectBufferSize = cmp.Or(set.StatefulReconnectBufferSize, 100_000)
 	set.QueueBytes = cmp.Or(set.QueueBytes, 1<<20)
+	set.Limits = set.Limits.withDefaults()
 	set.HandshakeTimeout = cmp.Or(set.HandshakeTimeout, 15*time.Second)
 	set.KeepAliveInterval = cmp.Or(set.KeepAliveInterval, 15*time.Second)
 	set.ClientTimeout = cmp.Or(set.ClientTimeout, 30*time.Second)

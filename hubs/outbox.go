@@ -39,6 +39,7 @@ type outbox struct {
 	control [][]byte  // goes out ahead of the queue; used with a replay only
 	last    []byte    // goes out behind the queue; used with a replay only
 	replay  *replay   // nil: what is sent is forgotten
+	drops   *drops    // nil: every record is indispensable
 	bytes   int       // in queue and in the hands of the writer
 	held    bool      // nothing is written yet
 	writing bool      // a writer runs
@@ -115,6 +116,26 @@ func (o *outbox) gather(record []byte) error {
 	return err
 }
 
+// gatherInRoom is putInRoom that does not begin to write, and does not wait: it says
+// whether there was room. In a sealed box there always is.
+func (o *outbox) gatherInRoom(record []byte, enough int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.sealed:
+	case o.hasRoom(len(record), enough):
+		o.push(record)
+	default:
+		return false
+	}
+	return true
+}
+
+// hasRoom says whether fewer bytes than enough wait to be written, and n more fit in.
+func (o *outbox) hasRoom(n, enough int) bool {
+	return o.bytes == 0 || o.bytes < enough && o.bytes+n <= o.limit
+}
+
 // release begins to write what was gathered. sent is when the oldest of it was
 // sent, by the server's clock; 0: it comes from elsewhere.
 func (o *outbox) release(sent int64) {
@@ -130,7 +151,10 @@ func (o *outbox) add(record []byte) error {
 	if o.sealed {
 		return nil
 	}
-	if o.bytes > 0 && o.bytes+len(record) > o.limit {
+	if o.bytes > 0 && o.bytes+len(record) > o.limit && !o.makeRoom(len(record)) {
+		if o.dispensable(record) {
+			return nil
+		}
 		o.sealed = true
 		o.changed.Broadcast()
 		return errSlowClient
@@ -182,6 +206,24 @@ func (o *outbox) seal(last []byte) {
 	}
 }
 
+// cutOff throws away what waits, and makes last the last record, also of a box that
+// is sealed.
+func (o *outbox) cutOff(last []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, record := range o.queue {
+		o.bytes -= len(record)
+	}
+	o.queue, o.control, o.sealed = nil, nil, true
+	o.changed.Broadcast()
+	if o.replay != nil {
+		o.last = last
+	} else if last != nil {
+		o.push(last)
+	}
+	o.wake()
+}
+
 // putInRoom appends a record as soon as fewer bytes than enough wait to be
 // written, and the box will not be full with it. Of many that wait for that,
 // each sees what the others have put in. It fails when no more can be put in,
@@ -189,7 +231,7 @@ func (o *outbox) seal(last []byte) {
 func (o *outbox) putInRoom(ctx context.Context, record []byte, enough int) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	hasRoom := func() bool { return o.bytes == 0 || o.bytes < enough && o.bytes+len(record) <= o.limit }
+	hasRoom := func() bool { return o.hasRoom(len(record), enough) }
 	if !hasRoom() {
 		stop := context.AfterFunc(ctx, func() {
 			o.mu.Lock()
@@ -268,9 +310,14 @@ func (o *outbox) waiting() int {
 // take removes what may be written now. size is what it counts for in bytes.
 func (o *outbox) take() (batch [][]byte, size int) {
 	o.underway, o.gathered = o.gathered, 0
+	o.compact()
+	if o.replay == nil && o.drops != nil && o.bytes > o.limit/2 {
+		return o.takeHalf()
+	}
 	if o.replay == nil {
 		batch, size = o.queue, o.bytes
 		o.queue, o.spare = o.spare, nil
+		o.drops.taken(len(batch))
 		return batch, size
 	}
 	n := len(o.queue)
@@ -281,6 +328,7 @@ func (o *outbox) take() (batch [][]byte, size int) {
 	for _, record := range o.queue[:n] {
 		size += len(record)
 	}
+	o.drops.taken(n)
 	batch = append(o.control, o.queue[:n]...)
 	o.queue, o.control = slices.Delete(o.queue, 0, n), nil
 	if o.last != nil {

@@ -104,6 +104,13 @@ func (o *outbox) stuck() bool {
 	return o.replay != nil && !o.held && !o.sealed && !o.replay.full.IsZero() && time.Since(o.replay.full) > acknowledgeTimeout
 }
 
+// away says whether nothing is written, for the client has lost its socket.
+func (o *outbox) away() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.held
+}
+
 // putAck has an Ack sent, unless the client is away.
 func (o *outbox) putAck(record []byte) (done bool) {
 	o.mu.Lock()
@@ -134,6 +141,7 @@ func (o *outbox) resume(accept func(), sequence func(first int64) []byte) {
 		o.bytes += len(record)
 	}
 	o.queue = append(again, o.queue...)
+	o.drops.sentBefore(len(again))
 	o.control = [][]byte{sequence(first)}
 	o.replay.full = time.Time{}
 	o.held = false

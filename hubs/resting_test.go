@@ -116,6 +116,7 @@ func TestRestingConnectionsEnd(t *testing.T) {
 			for range 3 {
 				s.Clients().All().Send("Message", strings.Repeat("x", 1000))
 			}
+			time.Sleep(farewellTime + 2*time.Second) // in which it does not read the Close message
 		}, errSlowClient, ""},
 		"shutdown": {func(s *Server, _ *memory) { s.Shutdown(context.Background()) }, errShutdown, `{"type":7,"allowReconnect":true}`},
 		"aborted":  {func(s *Server, _ *memory) { s.snapshot()[0].end(ending{cause: errAborted}) }, errAborted, `{"type":7}`},

@@ -78,6 +78,9 @@ type Server struct {
 	watch        watch
 	clock        clock
 	counts       counters
+	overruns     overruns
+	users        users
+	dropOldest   map[string]bool // by the lower case names of client methods
 
 	mu          sync.Mutex
 	connections map[*connection]struct{}
@@ -108,10 +111,12 @@ func NewServer(newHub func() Interface, options *Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{newHub: newHub, methods: table, options: set, tokens: transport.NewConnections(), clock: newClock(), stopped: make(chan struct{}), connections: map[*connection]struct{}{}}
+	s := &Server{newHub: newHub, methods: table, options: set, tokens: transport.NewConnections(&set.Limits.Limits), clock: newClock(), stopped: make(chan struct{}), connections: map[*connection]struct{}{}}
 	s.backplane, s.logger = s.options.Backplane, s.options.Logger
 	s.filtersCalls = slices.ContainsFunc(s.options.Filters, func(f Filter) bool { return f.Invoke != nil })
 	s.beat = s.options.beat()
+	s.overruns, s.dropOldest = newOverruns(), targets(set.DropOldest)
+	s.users.init(&set.Limits)
 	if s.pings, err = pingRecords(s.options.Protocols); err != nil {
 		return nil, err
 	}
@@ -155,6 +160,12 @@ func (s *Server) Handler(endpoint *Endpoint) http.Handler {
 	if e.Transport.Connections == nil {
 		e.Transport.Connections = s.tokens
 	}
+	if e.Transport.User == nil {
+		e.Transport.User = func(r *http.Request) string { return idOf(auth.UserOf(r.Context())) }
+	}
+	if e.Transport.LimitReached == nil {
+		e.Transport.LimitReached = s.options.LimitReached
+	}
 	if e.Transport.Logger == nil {
 		e.Transport.Logger = s.logger
 	}
@@ -173,7 +184,8 @@ func (s *Server) Clients() Clients { return Clients{backplane: s.backplane} }
 func (s *Server) Groups() Groups { return Groups{s.backplane} }
 
 // Shutdown refuses new connections, tells the clients of all others that they
-// may connect again, elsewhere, and waits for everything to end. When ctx ends
+// may connect again, elsewhere, and waits for everything to end. What they have under
+// way fails; Drain waits for that. When ctx ends
 // first, the connections that are left are dropped and its error is returned;
 // a hub method that still runs a second later is left behind.
 // The backplane is the caller's to close, afterwards.
@@ -233,6 +245,7 @@ func (s *Server) enter(c *connection) bool {
 	s.running.Add(1)
 	s.connections[c] = struct{}{}
 	c.entered()
+	c.paces = s.pacesOf(c.UserID())
 	return true
 }
 
@@ -241,6 +254,7 @@ func (s *Server) remove(c *connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.connections, c)
+	c.paces.leave()
 	c.left()
 }
 

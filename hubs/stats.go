@@ -10,7 +10,9 @@ import (
 type Stats struct {
 	Connections int   // now, handshake done or not
 	Accepted    int64 // connections ever
-	SlowClients int64 // connections dropped because they did not read
+	SlowClients int64 // connections ended because they read too slowly
+
+	Limits LimitStats
 
 	Refused    map[int]uint64              // requests answered with an error, by the status of the response
 	Transports []TransportStats            // every transport
@@ -68,6 +70,7 @@ func (s *Server) Stats() Stats {
 		Closed:         map[CloseReason]uint64{},
 		UnknownMethods: c.unknown.Load(),
 		LargestQueue:   c.largest.Load(),
+		Limits:         s.limitStats(),
 	}
 	for i := range c.refused {
 		if n := c.refused[i].Load(); n > 0 {

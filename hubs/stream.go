@@ -28,15 +28,16 @@ type streams struct {
 	uploads map[string]*upload            // by stream id
 }
 
-// begin notes an invocation that streams. It says why that cannot be.
-func (s *streams) begin(inv invocation, streamIDs []string, cancel context.CancelFunc, limit int) (refusal string) {
+// begin notes an invocation that streams. It says why that cannot be: full, if as many
+// are open as may be.
+func (s *streams) begin(inv invocation, streamIDs []string, cancel context.CancelFunc, limit int) (refusal string, full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down[inv.id] != nil && inv.method.streams {
-		return fmt.Sprintf(idInUse, inv.id)
+		return fmt.Sprintf(idInUse, inv.id), false
 	}
 	if open, ok := s.joinLocked(limit); !ok {
-		return errorText(fmt.Sprintf(cannotInvoke, inv.method.name), &Error{fmt.Sprintf(tooManyOpen, open)}, false)
+		return errorText(fmt.Sprintf(cannotInvoke, inv.method.name), &Error{fmt.Sprintf(tooManyOpen, open)}, false), true
 	}
 	if inv.method.streams {
 		if s.down == nil {
@@ -54,7 +55,7 @@ func (s *streams) begin(inv invocation, streamIDs []string, cancel context.Cance
 		u.id = streamIDs[i]
 		s.uploads[u.id] = u
 	}
-	return ""
+	return "", false
 }
 
 // join counts an invocation that is open beside others. ok is false when as many
@@ -102,6 +103,13 @@ func (s *streams) forget(u *upload) {
 	}
 }
 
+// none says whether nothing is open.
+func (s *streams) none() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open == 0
+}
+
 // cancel ends a stream to the client; other ids are ignored (protocol §8.5).
 func (s *streams) cancel(invocationID string) {
 	s.mu.Lock()
@@ -147,8 +155,11 @@ func (s *streams) abandon() {
 // invocations.
 func (c *connection) beginStreams(inv invocation, streamIDs []string) {
 	ctx, cancel := context.WithCancel(c.ctx)
-	if refusal := c.streams.begin(inv, streamIDs, cancel, c.server.options.MaximumStreams); refusal != "" {
+	if refusal, full := c.streams.begin(inv, streamIDs, cancel, c.server.options.MaximumStreams); refusal != "" {
 		cancel()
+		if full {
+			c.noteFullStreams()
+		}
 		c.complete(failed(inv.id, c.deny(inv.method, TooManyStreams, refusal)), false)
 		return
 	}

@@ -17,7 +17,7 @@ import (
 
 // auditFlags say what is written down for later (docs/notifications.md).
 type auditFlags struct {
-	Audit     string `placeholder:"FILE" help:"File to write a line of JSON to about each notification and each refused sign-in; SIGHUP opens it anew; \"-\" for standard output (default: none)."`
+	Audit     string `placeholder:"FILE" help:"File to write a line of JSON to about each notification, each refused sign-in and each limit reached; SIGHUP opens it anew; \"-\" for standard output (default: none)."`
 	AuditText bool   `help:"Write the texts of notifications there, too (default: off)."`
 }
 
@@ -88,6 +88,16 @@ func (r *record) notifications() func(notify.Outcome) {
 			n.Refused = o.Refused.Error()
 		}
 		r.log.Notification(n)
+	}
+}
+
+// limits is what takes limits that somebody has reached, nil for nobody.
+func (r *record) limits() func(limit string, from *http.Request, user string) {
+	if r == nil {
+		return nil
+	}
+	return func(limit string, from *http.Request, user string) {
+		r.log.LimitReached(limit, requestOf(from), user)
 	}
 }
 

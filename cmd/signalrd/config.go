@@ -33,7 +33,7 @@ type config struct {
 	ParallelInvocations int      `default:"1" placeholder:"N" help:"How many invocations of one client run at once (default: ${default})."`
 	DetailedErrors      bool     `help:"Show clients the texts of all errors (default: off)."`
 	MaxMessage          int      `default:"32768" placeholder:"BYTES" help:"Largest message taken from a client (default: ${default})."`
-	QueueBytes          int      `default:"1048576" placeholder:"BYTES" help:"A client for which more than this waits to be sent is dropped (default: ${default})."`
+	QueueBytes          int      `default:"1048576" placeholder:"BYTES" help:"A client for which more than this waits to be sent is told to connect again (default: ${default})."`
 
 	Notify               bool `default:"true" negatable:"" help:"Take notifications from workers. Where an ASP.NET Core server of the farm takes them for all, say --no-notify (default: on)."`
 	notifyChannel        `embed:""`
@@ -46,7 +46,9 @@ type config struct {
 	HandshakeTimeout time.Duration `default:"15s" help:"How long a client may take to shake hands (default: ${default})."`
 	KeepAlive        time.Duration `default:"15s" help:"How often clients are pinged (default: ${default})."`
 	ClientTimeout    time.Duration `default:"30s" help:"How long a client that pings may be silent (default: ${default})."`
-	ShutdownTimeout  time.Duration `default:"10s" help:"How long SIGTERM may take to end the connections in good order (default: ${default})."`
+
+	limitFlags `embed:""`
+	drainFlags `embed:""`
 
 	Telemetry telemetryFlags `embed:""`
 
@@ -70,7 +72,7 @@ To try it on this machine, and to serve others:
     signalrd --dev
     signalrd --redis=redis://redis:6379 --origins=https://app.example.com --listen=:5000 --auth=jwt --jwt-jwks=https://login.example.com/jwks.json --jwt-issuer=https://login.example.com --jwt-audience=chat
 
-Exit codes: 0 it was told to end (SIGTERM, SIGINT), and has; 1 it cannot serve; 2 the command line makes no sense, or leaves something open.`
+Exit codes: 0 it was told to end (SIGTERM, SIGINT), and has; 1 it cannot serve, or was told a second time; 2 the command line makes no sense, or leaves something open.`
 }
 
 const (
@@ -136,6 +138,8 @@ func (c *config) wrong(say say) {
 		say("--transports=%s: %v", strings.Join(c.Transports, ","), err)
 	}
 	c.wrongLimits(say)
+	c.limitFlags.wrong(say)
+	c.drainFlags.wrong(say)
 }
 
 func (c *config) wrongLimits(say say) {
@@ -148,7 +152,7 @@ func (c *config) wrongLimits(say say) {
 	if c.SpoolBytes < 0 {
 		say("--spool-bytes=%d: a number of bytes, or 0 for none", c.SpoolBytes)
 	}
-	aboveZero(say, []period{{"handshake-timeout", c.HandshakeTimeout}, {"keep-alive", c.KeepAlive}, {"client-timeout", c.ClientTimeout}, {"shutdown-timeout", c.ShutdownTimeout}, {"spool-age", c.SpoolAge}})
+	aboveZero(say, []period{{"handshake-timeout", c.HandshakeTimeout}, {"keep-alive", c.KeepAlive}, {"client-timeout", c.ClientTimeout}, {"spool-age", c.SpoolAge}})
 }
 
 // limit is a flag that is a number.

@@ -2,16 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	stdlog "log"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/go-kit/log"
-	"github.com/go-kit/log/level"
 
 	"signalrd/hubs"
 	"signalrd/hubs/chat"
@@ -31,6 +27,7 @@ func (c *config) Run(ctx context.Context, s *streams, said *arguments) error {
 // run serves until ctx ends and then leaves in good order.
 func run(ctx context.Context, said *arguments, logs *logging, out io.Writer) error {
 	c, logger := &said.Serve, logs.Logger
+	defer exitOnSecondSignal(ctx, logger)()
 	network, err := c.Network.open(logger)
 	if err != nil {
 		return err
@@ -64,6 +61,10 @@ func run(ctx context.Context, said *arguments, logs *logging, out io.Writer) err
 		MaximumReceiveMessageSize:  c.MaxMessage,
 		MaximumParallelInvocations: c.ParallelInvocations,
 		QueueBytes:                 c.QueueBytes,
+		DropOldest:                 c.DropOldest,
+		MaximumStreams:             anyIfZero(c.MaxStreams),
+		Limits:                     c.limits(),
+		LimitReached:               record.limits(),
 		HandshakeTimeout:           c.HandshakeTimeout,
 		KeepAliveInterval:          c.KeepAlive,
 		ClientTimeout:              c.ClientTimeout,
@@ -72,7 +73,8 @@ func run(ctx context.Context, said *arguments, logs *logging, out io.Writer) err
 	if err != nil {
 		return err
 	}
-	handler, err := routes(c, hub, users, farm, logger)
+	service := new(service)
+	handler, err := routes(c, hub, users, farm, service, logger)
 	if err != nil {
 		return err
 	}
@@ -83,11 +85,11 @@ func run(ctx context.Context, said *arguments, logs *logging, out io.Writer) err
 	defer operate(ctx, said, logs, network, handler).end()
 	watching.watch(hub, farm, logger)
 	announce(out, c, network.Bound(), users, farm, watching)
-	return serve(ctx, c, network, front, hub, logger)
+	return service.serve(ctx, c, network, front, hub, logger)
 }
 
 // routes is everything that is served over HTTP.
-func routes(c *config, hub *hubs.Server, users *signIn, farm *farm, logger log.Logger) (http.Handler, error) {
+func routes(c *config, hub *hubs.Server, users *signIn, farm *farm, service *service, logger log.Logger) (http.Handler, error) {
 	origins, err := c.origins()
 	if err != nil {
 		return nil, err
@@ -97,7 +99,8 @@ func routes(c *config, hub *hubs.Server, users *signIn, farm *farm, logger log.L
 		return nil, err
 	}
 	other := http.NewServeMux()
-	other.HandleFunc("GET /healthz", farm.healthz)
+	other.HandleFunc("GET /healthz", service.healthz(farm))
+	other.HandleFunc("GET /readyz", service.readyz)
 	other.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
 	mux := transport.NewMux(other)
 	mux.Handle(c.Path, hub.Handler(&hubs.Endpoint{
@@ -122,32 +125,4 @@ func newHTTPServer(handler http.Handler, logger log.Logger) *http.Server {
 		IdleTimeout:       130 * time.Second, // as ASP.NET Core's server has it
 		ErrorLog:          stdlog.New(httpLog{logger}, "", 0),
 	}
-}
-
-// serve answers HTTP until ctx ends. Then it accepts nobody, tells the
-// connected that they may connect elsewhere, and waits for them to go.
-func serve(ctx context.Context, c *config, network *network, handler http.Handler, hub *hubs.Server, logger log.Logger) error {
-	server := c.Network.limit(newHTTPServer(handler, logger))
-	var failed error
-	var serving sync.WaitGroup
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	serving.Go(func() {
-		defer stop()
-		if err := network.Serve(server); err != nil {
-			failed = fmt.Errorf("serve HTTP: %w", err)
-		}
-	})
-	<-ctx.Done()
-	level.Info(logger).Log("msg", "shutting down", "connections", hub.Stats().Connections, "within", c.ShutdownTimeout)
-	deadline, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
-	defer cancel()
-	var unfinished error
-	serving.Go(func() { unfinished = server.Shutdown(deadline) })
-	if left := hub.Shutdown(deadline); left != nil {
-		level.Warn(logger).Log("msg", "not everything ended in time and was dropped", "err", left)
-	}
-	serving.Wait()
-	level.Info(logger).Log("msg", "gone")
-	return errors.Join(failed, unfinished)
 }

@@ -72,7 +72,7 @@ func FuzzBodies(f *testing.F) {
 				t.Error(err)
 			}
 		}()
-		e, err := h.registry.negotiate(true, false, time.Minute)
+		e, err := h.registry.negotiate(guest{}, true, false, time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}

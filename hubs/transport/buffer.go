@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 )
 
 // buffer holds bytes on their way between a client's requests and the hub, in
@@ -19,12 +20,14 @@ type buffer struct {
 	arrived chan struct{} // holds a value when a taker has something new to see
 	room    chan struct{} // the same for a putter
 	putting chan struct{} // holds a value while one of several putters has its turn
+	held    *atomic.Int64 // counts what is in all buffers of a kind; nil: nobody does
 
 	// guarded by mu
 	mu      sync.Mutex
 	bytes   []byte
 	end     error // why no more goes in; what is there can still be taken
 	stopped bool  // nothing is taken any more: what goes in vanishes
+	cleared bool  // what was there when it ended has been dropped
 }
 
 func newBuffer(limit int) *buffer {
@@ -58,6 +61,7 @@ func (b *buffer) put(p []byte) (full bool, err error) {
 		return false, b.end
 	}
 	b.bytes = append(b.bytes, p...)
+	b.count(len(p))
 	notify(b.arrived)
 	return b.fullLocked(), nil
 }
@@ -75,14 +79,14 @@ func (b *buffer) fullLocked() bool {
 }
 
 // awaitRoom waits until less than half of the limit is left. It fails with the
-// reason when the buffer has been finished, and when ctx ends.
+// reason when the buffer has been finished or cut, and when ctx ends.
 func (b *buffer) awaitRoom(ctx context.Context) error {
 	for {
 		b.mu.Lock()
-		left, stopped, end := len(b.bytes), b.stopped, b.end
+		left, stopped, cleared, end := len(b.bytes), b.stopped, b.cleared, b.end
 		b.mu.Unlock()
 		switch {
-		case stopped || left < b.limit/2+1:
+		case stopped || !cleared && left < b.limit/2+1:
 			return nil
 		case end != nil:
 			return end
@@ -135,6 +139,7 @@ func (b *buffer) take(n int) {
 }
 
 func (b *buffer) drop(n int) {
+	b.count(-n)
 	b.bytes = b.bytes[n:]
 	if len(b.bytes) == 0 {
 		b.bytes = nil
@@ -146,6 +151,10 @@ func (b *buffer) drop(n int) {
 func (b *buffer) finish(why error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.finishLocked(why)
+}
+
+func (b *buffer) finishLocked(why error) {
 	if b.end == nil {
 		b.end = why
 	}
@@ -159,6 +168,7 @@ func (b *buffer) stop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.stopped = true
+	b.count(-len(b.bytes))
 	b.bytes = nil
 	notify(b.arrived)
 	notify(b.room)
@@ -166,10 +176,18 @@ func (b *buffer) stop() {
 
 // cut is a finish that drops what is there.
 func (b *buffer) cut(why error) {
-	b.finish(why)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.finishLocked(why)
+	b.cleared = true
+	b.count(-len(b.bytes))
 	b.bytes = nil
+}
+
+func (b *buffer) count(n int) {
+	if b.held != nil {
+		b.held.Add(int64(n))
+	}
 }
 
 func notify(signal chan struct{}) {

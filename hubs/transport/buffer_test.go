@@ -58,7 +58,7 @@ func TestBufferEnds(t *testing.T) {
 		last    error
 	}{
 		"finish": {func(b *buffer) { b.finish(over); b.finish(io.EOF) }, over, over, "0123456789", over},
-		"cut":    {func(b *buffer) { b.finish(over); b.cut(io.EOF) }, over, nil, "", over},
+		"cut":    {func(b *buffer) { b.finish(over); b.cut(io.EOF) }, over, over, "", over},
 		"stop":   {func(b *buffer) { b.finish(over); b.stop() }, nil, nil, "", ErrStopped},
 	} {
 		t.Run(name, func(t *testing.T) {

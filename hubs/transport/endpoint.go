@@ -43,7 +43,7 @@ func (h *Handler) delete(w http.ResponseWriter, r *http.Request) {
 	}
 	conn, err := h.registry.find(token)
 	if err != nil {
-		refuse(w, err, unbound)
+		h.refuse(w, r, err, unbound)
 		return
 	}
 	polled, ok := conn.(*longPoll)
@@ -81,7 +81,7 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, wanted Transport
 	}
 	if token != "" {
 		if _, err := h.registry.find(token); err != nil {
-			refuse(w, err, wanted)
+			h.refuse(w, r, err, wanted)
 			return "", false
 		}
 	}
@@ -103,9 +103,16 @@ func requireID(w http.ResponseWriter, r *http.Request) (token string, ok bool) {
 
 // refuse answers a request that the registry has refused. An unknown token is
 // told to WebSockets without a content type.
-func refuse(w http.ResponseWriter, err error, wanted Transports) {
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error, wanted Transports) {
+	if over, ok := errors.AsType[*overLimit](err); ok {
+		h.refuseOver(w, r, over)
+		return
+	}
 	switch {
 	case errors.Is(err, errDraining):
+		// A balancer of TCP connections has the next request of the client go elsewhere.
+		w.Header().Set("Connection", "close")
+		w.Header().Set("Retry-After", "1")
 		answer(w, http.StatusServiceUnavailable, "The server is shutting down: connect again in a moment.")
 	case errors.Is(err, errOther):
 		answer(w, http.StatusBadRequest, "Cannot change transports mid-connection")

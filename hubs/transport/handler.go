@@ -63,9 +63,18 @@ type Options struct {
 	// before the hub's sending is held up. Default: 65,536. Below 0: no limit.
 	TransportMaxBufferSize int
 
-	// Connections are those that this handler shares with others. Default: it
-	// shares none.
+	// Connections are those that this handler shares with others, and what they
+	// may hold. Default: it shares none, and the default Limits hold.
 	Connections *Connections
+
+	// User names who has sent a request, for Limits.MaxConnectionsPerUser; empty
+	// for nobody. Default: nobody is known.
+	User func(*http.Request) string
+
+	// LimitReached is told of each request that exceeds one of the Limits, with the
+	// limit's name, such as "max-connections", and the user, as far as that is known. It
+	// must not wait. Default: nobody is.
+	LimitReached func(limit string, from *http.Request, user string)
 
 	// Logger gets what operators should know. Default: nothing is logged.
 	Logger log.Logger
@@ -84,7 +93,7 @@ func (o *Options) withDefaults() Options {
 	set.ApplicationMaxBufferSize = cmp.Or(set.ApplicationMaxBufferSize, 64<<10)
 	set.TransportMaxBufferSize = cmp.Or(set.TransportMaxBufferSize, 64<<10)
 	if set.Connections == nil {
-		set.Connections = NewConnections()
+		set.Connections = NewConnections(nil)
 	}
 	if set.Logger == nil {
 		set.Logger = log.NewNopLogger()
@@ -160,6 +169,10 @@ func (h *Handler) guard(conn Conn, message string, something func()) {
 	}()
 	something()
 }
+
+// Refuse answers requests for new connections with 503 from now on. Those that
+// are there, and those that have been negotiated, are served as ever.
+func (h *Handler) Refuse() { h.registry.refuse() }
 
 // Shutdown answers requests for new connections with 503 and waits until every
 // connection is closed and every serve call has returned. It does not end them: whoever

@@ -253,7 +253,7 @@ func TestTransportsNotOffered(t *testing.T) {
 
 // TestSharedConnections negotiates on one path and connects on another.
 func TestSharedConnections(t *testing.T) {
-	shared := NewConnections()
+	shared := NewConnections(nil)
 	one := startServer(t, echo, &Options{Connections: shared, Transports: LongPolling})
 	two := startServer(t, echo, &Options{Connections: shared, DisconnectTimeout: 50 * time.Millisecond})
 	token := one.startPolling(t)
@@ -342,7 +342,7 @@ func TestUnusedConnectionsExpire(t *testing.T) {
 		first := negotiate()
 		time.Sleep(10 * time.Second)
 		second := negotiate()
-		taken, err := h.registry.bind(negotiate(), WebSockets, nil)
+		taken, err := h.registry.bind(guest{}, negotiate(), WebSockets, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -381,7 +381,7 @@ func TestShutdown(t *testing.T) {
 	s := startServer(t, func(c Conn) { conns <- c; <-release }, nil)
 	s.raw(t, "")
 	conn := <-conns
-	late, err := s.handler.registry.bind("", WebSockets, nil) // in the midst of its upgrade
+	late, err := s.handler.registry.bind(guest{}, "", WebSockets, nil) // in the midst of its upgrade
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -396,10 +396,10 @@ func TestShutdown(t *testing.T) {
 			t.Errorf("%v: %d %q", request, got.status, got.body)
 		}
 	}
-	if _, err := s.handler.registry.bind("", WebSockets, nil); err != errDraining {
+	if _, err := s.handler.registry.bind(guest{}, "", WebSockets, nil); err != errDraining {
 		t.Error(err)
 	}
-	if _, err := s.handler.registry.negotiate(true, false, time.Second); err != errDraining {
+	if _, err := s.handler.registry.negotiate(guest{}, true, false, time.Second); err != errDraining {
 		t.Error(err)
 	}
 	if s.handler.registry.attach(late, nil) {

@@ -26,7 +26,7 @@ func TestIdleCostWithoutWebSockets(t *testing.T) {
 				c.Abort()
 			}, nil)
 			open := func() net.Conn {
-				e, err := s.handler.registry.negotiate(true, false, s.handler.options.DisconnectTimeout)
+				e, err := s.handler.registry.negotiate(guest{}, true, false, s.handler.options.DisconnectTimeout)
 				if err != nil {
 					t.Fatal(err)
 				}

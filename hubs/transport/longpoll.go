@@ -44,7 +44,7 @@ var errFailed = errors.New("the connection has failed")
 func newLongPoll(h *Handler, r *http.Request, e *entry) *longPoll {
 	c := &longPoll{
 		options: &h.options,
-		in:      e.inbox(h.options.ApplicationMaxBufferSize), out: newBuffer(h.options.TransportMaxBufferSize),
+		in:      e.inbox(h.options.ApplicationMaxBufferSize, &h.registry.postedBytes), out: newBuffer(h.options.TransportMaxBufferSize),
 		turn: make(chan struct{}, 1), left: make(chan struct{}), ended: make(chan struct{}),
 		since: time.Now(),
 	}

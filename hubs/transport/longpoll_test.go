@@ -27,7 +27,7 @@ type polled struct {
 func startPolled(t *testing.T, options *Options) *polled {
 	conns := make(chan Conn, 1)
 	p := &polled{t: t, h: New(func(c Conn) { conns <- c }, options)}
-	e, err := p.h.registry.negotiate(true, false, time.Minute)
+	e, err := p.h.registry.negotiate(guest{}, true, false, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -385,7 +385,7 @@ func TestPollMeetsTheEnd(t *testing.T) {
 func TestPollingDuringShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := startPolled(t, nil)
-		fresh, err := p.h.registry.negotiate(true, false, time.Minute)
+		fresh, err := p.h.registry.negotiate(guest{}, true, false, time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}

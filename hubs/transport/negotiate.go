@@ -43,9 +43,9 @@ func (h *Handler) negotiate(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	stateful := h.options.AllowStatefulReconnects && asksStateful(r)
-	e, err := h.registry.negotiate(version > 0, stateful, h.options.DisconnectTimeout)
+	e, err := h.registry.negotiate(h.guestOf(r), version > 0, stateful, h.options.DisconnectTimeout)
 	if err != nil {
-		refuse(w, err, unbound)
+		h.refuse(w, r, err, unbound)
 		return
 	}
 	result := negotiation{StatefulReconnect: stateful, Version: version, ConnectionID: e.id, AvailableTransports: h.options.Transports.offered()}

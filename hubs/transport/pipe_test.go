@@ -14,7 +14,7 @@ import (
 // pipe is a connection in memory, and its client. Time is the test's.
 func pipe(t *testing.T) (*webSocket, *rawClient) {
 	h := New(nil, nil)
-	e, err := h.registry.bind("", WebSockets, nil)
+	e, err := h.registry.bind(guest{}, "", WebSockets, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var c *longPoll
-	_, err := h.registry.bind(token, LongPolling, func(e *entry) Conn {
+	_, err := h.registry.bind(h.guestOf(r), token, LongPolling, func(e *entry) Conn {
 		c = newLongPoll(h, r, e)
 		return c
 	})
@@ -33,7 +33,7 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request) {
 		h.pollAgain(w, r, token)
 		return
 	}
-	refuse(w, err, LongPolling)
+	h.refuse(w, r, err, LongPolling)
 }
 
 const binaryContent = "application/octet-stream"
@@ -41,13 +41,13 @@ const binaryContent = "application/octet-stream"
 func (h *Handler) pollAgain(w http.ResponseWriter, r *http.Request, token string) {
 	conn, err := h.registry.find(token)
 	if err != nil { // it has ended since
-		refuse(w, err, LongPolling)
+		h.refuse(w, r, err, LongPolling)
 		return
 	}
 	c := conn.(*longPoll) // bind has said so
 	newer, ok := c.enter(lasting(r))
 	if !ok {
-		refuse(w, errUnknown, LongPolling)
+		h.refuse(w, r, errUnknown, LongPolling)
 		return
 	}
 	defer c.leavePoll(newer)

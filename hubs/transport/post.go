@@ -24,7 +24,7 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 	in, err := h.registry.inbox(token, h.options.ApplicationMaxBufferSize)
 	switch {
 	case err != nil:
-		refuse(w, err, unbound)
+		h.refuse(w, r, err, unbound)
 		return
 	case in == nil:
 		answer(w, http.StatusMethodNotAllowed, "POST requests are not allowed for WebSocket connections.")
@@ -34,9 +34,13 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength <= maxBody {
 		err = h.receive(w, r, in)
 	}
+	var over *overLimit
 	switch {
 	case err == nil:
 		answer(w, http.StatusOK, "")
+	case errors.As(err, &over):
+		w.Header().Set("Connection", "close") // and the body does not come
+		h.refuseOver(w, r, over)
 	case errors.Is(err, errBodyUnreadable):
 		w.Header().Set("Connection", "close")
 		answer(w, http.StatusBadRequest, "")
@@ -48,6 +52,10 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request) {
 // receive passes the body on, in pieces, when the bodies that came before it
 // are through.
 func (h *Handler) receive(w http.ResponseWriter, r *http.Request, in *buffer) error {
+	if err := h.registry.beginPost(); err != nil {
+		return err
+	}
+	defer h.registry.endPost()
 	if err := in.acquire(r.Context()); err != nil {
 		return err
 	}
@@ -106,3 +114,17 @@ func (p *bodyPatience) read(n int, waited time.Duration) {
 	p.received += n
 	p.spent += waited
 }
+
+// beginPost counts the buffer that a body is read with, or says why there is none.
+func (r *registry) beginPost() error {
+	limit := r.limits.MaxPostedBytes
+	if held := r.postedBytes.Add(int64(len(chunk{}))); limit < 0 || held <= int64(limit) {
+		return nil
+	}
+	r.endPost()
+	return &overLimit{r.refused.posts, limit, http.StatusServiceUnavailable,
+		"The server holds as much of what clients have posted as it may. Try again in a moment.", time.Second}
+}
+
+// endPost is the counterpart of beginPost.
+func (r *registry) endPost() { r.postedBytes.Add(-int64(len(chunk{}))) }

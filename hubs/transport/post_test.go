@@ -130,7 +130,7 @@ func TestPostThatEndsAfterItsConnection(t *testing.T) {
 func TestUnusedConnectionExpiresUnderAPost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := New(echo, nil)
-		e, err := h.registry.negotiate(true, false, 15*time.Second)
+		e, err := h.registry.negotiate(guest{}, true, false, 15*time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -151,7 +151,7 @@ func TestUnusedConnectionExpiresUnderAPost(t *testing.T) {
 func TestPostIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := New(echo, nil)
-		e, err := h.registry.negotiate(true, false, time.Minute)
+		e, err := h.registry.negotiate(guest{}, true, false, time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -345,7 +345,7 @@ func FuzzPosts(f *testing.F) {
 				}
 			}
 		}, nil)
-		e, err := h.registry.negotiate(true, false, time.Minute)
+		e, err := h.registry.negotiate(guest{}, true, false, time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}

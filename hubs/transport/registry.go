@@ -6,9 +6,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // entry is a connection as the registry knows it, from negotiation to its end.
@@ -24,6 +28,7 @@ type entry struct {
 	conn    Conn    // nil before it is attached
 	in      *buffer // what the client has posted; nil if nothing, and on a WebSocket
 	retired bool    // it lives, but not for new requests
+	seat    seat
 }
 
 var (
@@ -38,27 +43,45 @@ var (
 // [Options]. Such handlers shut down together.
 type Connections struct{ registry *registry }
 
-// NewConnections makes a set without connections.
-func NewConnections() *Connections { return &Connections{newRegistry()} }
+// NewConnections makes a set without connections. Nil limits mean the defaults.
+func NewConnections(limits *Limits) *Connections {
+	return &Connections{newRegistry(limits.withDefaults())}
+}
 
 // registry knows connections by their tokens, drops those
 // that nobody comes for, and counts what Shutdown has to wait for: open
 // connections, running serve calls and requests that resume a connection.
 type registry struct {
+	// set once
+	limits  Limits
+	rate    *rate.Limiter // nil: connections may begin as often as they like
+	refused refusals
 	closing chan struct{} // closed when draining begins
+
+	postedBytes atomic.Int64 // see Limits.MaxPostedBytes
 
 	mu       sync.Mutex
 	poller   *poller // nil until a connection rests
 	entries  map[string]*entry
 	unused   []*entry    // negotiated, the next to expire first; some may be bound since
 	sweeper  *time.Timer // set while there are unused ones
+	pending  int         // negotiated, and not bound yet
+	taken    int         // seats
 	live     int
-	draining bool
+	refusing bool          // only those that have negotiated may still come
+	draining bool          // nobody may
 	drained  chan struct{} // closed when draining and nothing is live
+
+	users     tallies[string]
+	addresses tallies[netip.Prefix]
 }
 
-func newRegistry() *registry {
-	return &registry{entries: make(map[string]*entry), closing: make(chan struct{}), drained: make(chan struct{})}
+func newRegistry(limits Limits) *registry {
+	return &registry{
+		limits: limits, rate: limits.ConnectRate.Limiter(), refused: newRefusals(),
+		entries: make(map[string]*entry), users: make(tallies[string]), addresses: make(tallies[netip.Prefix]),
+		closing: make(chan struct{}), drained: make(chan struct{}),
+	}
 }
 
 // newID returns 16 random bytes in base64url: 22 characters (protocol §1.2).
@@ -68,9 +91,9 @@ func newID() string {
 	return base64.RawURLEncoding.EncodeToString(id[:])
 }
 
-// negotiate adds a connection that waits for its client until the timeout.
+// negotiate adds a guest's connection, which waits for its client until the timeout.
 // Without a token of its own its id is what the client has to know.
-func (r *registry) negotiate(ownToken, stateful bool, timeout time.Duration) (*entry, error) {
+func (r *registry) negotiate(g guest, ownToken, stateful bool, timeout time.Duration) (_ *entry, err error) {
 	e := &entry{id: newID(), stateful: stateful, expires: time.Now().Add(timeout)}
 	e.token = e.id
 	if ownToken {
@@ -78,9 +101,16 @@ func (r *registry) negotiate(ownToken, stateful bool, timeout time.Duration) (*e
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.draining {
+	if r.refusing {
 		return nil, errDraining
 	}
+	if err := r.roomToWait(); err != nil {
+		return nil, err
+	}
+	if e.seat, err = r.sit(g); err != nil {
+		return nil, err
+	}
+	r.pending++
 	r.entries[e.token] = e
 	place := len(r.unused) // but for handlers with different timeouts
 	for place > 0 && r.unused[place-1].expires.After(e.expires) {
@@ -123,8 +153,10 @@ func (r *registry) dropUnused(e *entry) {
 		return
 	}
 	delete(r.entries, e.token)
+	r.pending--
+	r.vacate(e)
 	if e.in != nil {
-		e.in.finish(errUnknown)
+		e.in.cut(errUnknown)
 	}
 }
 
@@ -168,7 +200,7 @@ func (r *registry) inbox(token string, limit int) (*buffer, error) {
 	if err != nil || e.bound == WebSockets {
 		return nil, err
 	}
-	return e.inbox(limit), nil
+	return e.inbox(limit, &r.postedBytes), nil
 }
 
 func (r *registry) findLocked(token string) (*entry, error) {
@@ -176,7 +208,7 @@ func (r *registry) findLocked(token string) (*entry, error) {
 	switch {
 	case e != nil && !e.retired:
 		return e, nil
-	case r.draining:
+	case r.draining, r.refusing && token == "":
 		return nil, errDraining
 	default:
 		return nil, errUnknown
@@ -184,26 +216,27 @@ func (r *registry) findLocked(token string) (*entry, error) {
 }
 
 // inbox is called with the registry locked.
-func (e *entry) inbox(limit int) *buffer {
+func (e *entry) inbox(limit int, posted *atomic.Int64) *buffer {
 	if e.in == nil {
 		e.in = newBuffer(limit)
+		e.in.held = posted
 	}
 	return e.in
 }
 
-// bind gives the connection with a token its transport; an empty token means a
-// new connection. Whoever succeeds owes a leave, and a forget before it. Where
+// bind gives the connection with a token its transport, for the guest who has come;
+// an empty token means a new connection. Whoever succeeds owes a leave, and a forget before it. Where
 // open is given, the connection that it makes is attached at once, which owes
 // another leave; it is called with the registry locked.
-func (r *registry) bind(token string, to Transports, open func(*entry) Conn) (*entry, error) {
+func (r *registry) bind(g guest, token string, to Transports, open func(*entry) Conn) (*entry, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e, err := r.findLocked(token)
 	switch {
-	case token == "" && !r.draining:
-		id := newID()
-		e = &entry{id: id, token: id}
-		r.entries[id] = e
+	case token == "" && !r.refusing:
+		if e, err = r.newcomer(g); err != nil {
+			return nil, err
+		}
 	case err != nil:
 		return nil, err
 	case e.bound == to:
@@ -212,6 +245,11 @@ func (r *registry) bind(token string, to Transports, open func(*entry) Conn) (*e
 		return nil, errOther
 	case r.draining:
 		return nil, errDraining
+	default:
+		if err := r.passSeat(e, g); err != nil {
+			return nil, err
+		}
+		r.pending--
 	}
 	e.bound = to
 	r.live++
@@ -263,6 +301,7 @@ func (r *registry) forget(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.entries, e.token)
+	r.vacate(e)
 }
 
 // leave is the counterpart of bind, attach and visit.
@@ -299,6 +338,13 @@ func (r *registry) watching() *poller {
 	return r.poller
 }
 
+// refuse lets nobody begin from now on. Who has negotiated may still come.
+func (r *registry) refuse() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refusing = true
+}
+
 // drain refuses what is new from now on.
 func (r *registry) drain() {
 	r.mu.Lock()
@@ -306,7 +352,7 @@ func (r *registry) drain() {
 	if r.draining {
 		return
 	}
-	r.draining = true
+	r.refusing, r.draining = true, true
 	close(r.closing)
 	if r.sweeper != nil {
 		r.sweeper.Stop()

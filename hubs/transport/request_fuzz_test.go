@@ -223,7 +223,7 @@ var fuzzStates = []struct {
 
 // bindOnly leaves a connection whose transport is still being opened.
 func bindOnly(t *testing.T, h *Handler, token string, to Transports) {
-	if _, err := h.registry.bind(token, to, nil); err != nil {
+	if _, err := h.registry.bind(guest{}, token, to, nil); err != nil {
 		t.Fatal(err)
 	}
 	h.registry.leave()
@@ -259,7 +259,7 @@ func FuzzEndpoint(f *testing.F) {
 		}, &Options{PollTimeout: time.Millisecond})
 		defer before.Close()
 		defer close(serving)
-		e, err := before.registry.negotiate(true, false, time.Minute)
+		e, err := before.registry.negotiate(guest{}, true, false, time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}

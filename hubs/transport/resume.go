@@ -11,12 +11,12 @@ import (
 // come, the last wins.
 func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *resumable, key string) {
 	if !h.registry.visit(c.entry) {
-		refuse(w, errUnknown, WebSockets)
+		h.refuse(w, r, errUnknown, WebSockets)
 		return
 	}
 	defer h.registry.leave()
 	if err := c.makeWay(); err != nil {
-		refuse(w, err, WebSockets)
+		h.refuse(w, r, err, WebSockets)
 		return
 	}
 	if c.takeTurn(r.Context()) != nil {
@@ -24,7 +24,7 @@ func (h *Handler) resume(w http.ResponseWriter, r *http.Request, c *resumable, k
 	}
 	defer c.endTurn()
 	if err := c.makeWay(); err != nil { // for it may have got a socket meanwhile
-		refuse(w, err, WebSockets)
+		h.refuse(w, r, err, WebSockets)
 		return
 	}
 	c.awaitSender()

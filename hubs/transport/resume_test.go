@@ -47,7 +47,7 @@ func startComeback(t *testing.T, options *Options) *comeback {
 	conns := make(chan Conn, 1)
 	b := &comeback{T: t, h: New(func(c Conn) { conns <- c }, options), resumed: make(chan struct{}, 100)}
 	var err error
-	if b.e, err = b.h.registry.negotiate(true, true, time.Minute); err != nil {
+	if b.e, err = b.h.registry.negotiate(guest{}, true, true, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	b.connect()

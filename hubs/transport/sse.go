@@ -74,16 +74,16 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request) {
 	// A response that has a write deadline has a read deadline.
 	_ = control.SetReadDeadline(time.Time{})
 	var c *eventStream
-	_, err := h.registry.bind(token, ServerSentEvents, func(e *entry) Conn {
+	_, err := h.registry.bind(h.guestOf(r), token, ServerSentEvents, func(e *entry) Conn {
 		c = &eventStream{
-			in: e.inbox(h.options.ApplicationMaxBufferSize),
+			in: e.inbox(h.options.ApplicationMaxBufferSize, &h.registry.postedBytes),
 			w:  w, control: control, sendTimeout: h.options.SendTimeout, ended: make(chan struct{}),
 		}
 		c.join(h.registry, e, lasting(r))
 		return c
 	})
 	if err != nil {
-		refuse(w, err, ServerSentEvents)
+		h.refuse(w, r, err, ServerSentEvents)
 		return
 	}
 	c.begin()

@@ -199,7 +199,7 @@ func (r *slowResponse) Flush()              {}
 func slowStream(t *testing.T) (c Conn, client net.Conn, done <-chan struct{}) {
 	conns := make(chan Conn, 1)
 	h := New(func(c Conn) { conns <- c }, nil)
-	e, err := h.registry.negotiate(true, false, time.Minute)
+	e, err := h.registry.negotiate(guest{}, true, false, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +254,7 @@ func TestListenerIsLostAtOnce(t *testing.T) {
 		_, err := c.Receive(nil)
 		failed <- err
 	}, nil)
-	e, err := h.registry.negotiate(true, false, time.Minute)
+	e, err := h.registry.negotiate(guest{}, true, false, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func TestListenerIsLostAtOnce(t *testing.T) {
 func TestEventStreamNeedsDeadlines(t *testing.T) {
 	var logged strings.Builder
 	h := New(echo, &Options{Logger: log.NewLogfmtLogger(&logged)})
-	e, err := h.registry.negotiate(true, false, time.Minute)
+	e, err := h.registry.negotiate(guest{}, true, false, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

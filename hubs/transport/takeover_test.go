@@ -176,7 +176,7 @@ func TestResumeWithARealClient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			conns, resumed := make(chan Resumable, 1), make(chan struct{}, 1)
 			s, httpClient := startOne(t, func(c Conn) { conns <- c.(Resumable) }, &Options{AllowStatefulReconnects: true})
-			e, err := s.handler.registry.negotiate(true, true, time.Minute)
+			e, err := s.handler.registry.negotiate(guest{}, true, true, time.Minute)
 			if err != nil {
 				t.Fatal(err)
 			}

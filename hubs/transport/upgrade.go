@@ -46,7 +46,7 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request) {
 	}
 	back := h.registry.resumable(token)
 	if back != nil && errors.Is(back.takes(), errTaken) {
-		refuse(w, errTaken, WebSockets)
+		h.refuse(w, r, errTaken, WebSockets)
 		return
 	}
 	if r.Header.Get("Sec-WebSocket-Version") != webSocketVersion {
@@ -63,9 +63,9 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request) {
 		h.resume(w, r, back, key)
 		return
 	}
-	e, err := h.registry.bind(token, WebSockets, nil)
+	e, err := h.registry.bind(h.guestOf(r), token, WebSockets, nil)
 	if err != nil {
-		refuse(w, err, WebSockets)
+		h.refuse(w, r, err, WebSockets)
 		return
 	}
 	h.accept(w, r, e, key)
