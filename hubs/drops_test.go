@@ -209,7 +209,7 @@ func TestDropOldest(t *testing.T) {
 	last := fmt.Sprintf(`{"type":1,"target":"Price","arguments":[%d]}`, prices-1)
 	c.wait(t, last, func() bool { return len(c.out) > 0 && c.out[len(c.out)-1] == last })
 	got := c.take()
-	dropped := s.Stats().Limits.DroppedRecords
+	dropped := s.Stats().Limits.Reached["queue-bytes"]
 	if dropped == 0 || len(got)+int(dropped) != prices+len(want) {
 		t.Errorf("%d records came and %d were dropped, of %d", len(got), dropped, prices+len(want))
 	}

@@ -2,6 +2,7 @@ package hubs
 
 import (
 	"cmp"
+	"maps"
 
 	"signalrd/hubs/transport"
 	"signalrd/internal/overrun"
@@ -43,20 +44,6 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// LimitStats count what met a limit since the server was made.
-type LimitStats struct {
-	// Of all connections that share the server's own table: see
-	// transport.Options.Connections.
-	transport.Stats
-
-	FailedInvocations  int64 // beyond InvocationRate or UserInvocationRate, and told so
-	DroppedInvocations int64 // likewise, without an answer
-	SlowedReads        int64 // times that reading waited for ByteRate or UserByteRate
-	RefusedGroups      int64 // by MaxGroups
-	RefusedStreams     int64 // by Options.MaximumStreams
-	DroppedRecords     int64 // by Options.DropOldest
-}
-
 // overruns count what meets a limit of the hub's own.
 type overruns struct {
 	own, user                paceOverruns
@@ -83,17 +70,15 @@ func newOverruns() overruns {
 	}
 }
 
-func (s *Server) limitStats() LimitStats {
-	o := &s.overruns
-	return LimitStats{
-		Stats:              s.tokens.Stats(),
-		FailedInvocations:  o.own.failed.Count() + o.user.failed.Count(),
-		DroppedInvocations: o.own.dropped.Count() + o.user.dropped.Count(),
-		SlowedReads:        o.own.slowed.Count() + o.user.slowed.Count(),
-		RefusedGroups:      o.groups.Count(),
-		RefusedStreams:     o.streams.Count(),
-		DroppedRecords:     o.records.Count(),
-	}
+// limitStats are those of the connections' table, with what the hub's own limits
+// have met.
+func (s *Server) limitStats() transport.Stats {
+	o, stats := &s.overruns, s.tokens.Stats()
+	maps.Copy(stats.Reached, overrun.ByLimit(
+		o.own.failed, o.own.dropped, o.own.slowed, o.user.failed, o.user.dropped, o.user.slowed,
+		o.groups, o.streams, o.records))
+	stats.Reached[o.records.Limit()] += s.counts.slowClients.Load()
+	return stats
 }
 
 // MaxGroups and GroupRefused make the connection one with a limit of groups.

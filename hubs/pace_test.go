@@ -70,7 +70,7 @@ func TestInvocationRate(t *testing.T) {
 		expect(a, 12, 3)
 		time.Sleep(time.Hour)
 		expect(a, 12, 5)
-		if stats := s.Stats().Limits; stats.FailedInvocations != 23 || stats.DroppedInvocations != 0 {
+		if stats := s.Stats().Limits; stats.Reached["invocation-rate"] != 23 {
 			t.Errorf("%+v", stats)
 		}
 		if got := logged(); strings.Count(got, "\n") != 2 || !strings.HasPrefix(got, `level=warn msg="invocation refused" limit=invocation-rate at="10 a second, 5 at once" times=1 connection=connection-`) || !strings.Contains(got, " user=ale\n") {
@@ -92,7 +92,7 @@ func TestInvocationRateOfOtherInvocations(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		c.invoke("1", "GetItem", "key")
 		c.expect(t, result(`"first"`))
-		if stats := s.Stats().Limits; stats.FailedInvocations != 1 || stats.DroppedInvocations != 1 {
+		if stats := s.Stats().Limits; stats.Reached["invocation-rate"] != 2 {
 			t.Errorf("%+v", stats)
 		}
 		if got := logged(); !strings.Contains(got, `msg="invocation dropped" limit=invocation-rate`) {
@@ -167,7 +167,7 @@ func TestByteRate(t *testing.T) {
 				if took := time.Since(began); took < 6*time.Second || took > 7*time.Second {
 					t.Errorf("80 KB took %v", took)
 				}
-				if stats := s.Stats().Limits; stats.SlowedReads == 0 {
+				if stats := s.Stats().Limits; stats.Reached["byte-rate"]+stats.Reached["user-byte-rate"] == 0 {
 					t.Errorf("%+v", stats)
 				}
 				if got := logged(); !strings.Contains(got, `msg="client read more slowly" limit=`) || !strings.Contains(got, `at="10000 a second, 20000 at once"`) {
@@ -210,7 +210,7 @@ func TestGroupLimit(t *testing.T) {
 		a.invoke("1", "Leave", a.ID(), "g1")
 		a.expect(t, result("null"))
 		join(a, "g3", result("null"))
-		if n := s.Stats().Limits.RefusedGroups; n != 1 {
+		if n := s.Stats().Limits.Reached["max-groups"]; n != 1 {
 			t.Errorf("%d are counted", n)
 		}
 		if got := logged(); !strings.HasPrefix(got, `level=warn msg="group refused" limit=max-groups at=2 times=1 connection=`) {

@@ -12,7 +12,10 @@ type Stats struct {
 	Accepted    int64 // connections ever
 	SlowClients int64 // connections ended because they read too slowly
 
-	Limits LimitStats
+	// Limits are those of all connections that share the server's own table (see
+	// transport.Options.Connections). Its Reached has Options.Limits, MaximumStreams
+	// and QueueBytes too.
+	Limits transport.Stats
 
 	Refused    map[int]uint64              // requests answered with an error, by the status of the response
 	Transports []TransportStats            // every transport

@@ -25,6 +25,7 @@ type hub struct {
 	calls, callsRefused                                               *family
 	messagesIn, bytesIn, messagesOut, bytesOut, perWrite              *family
 	delivery, queue, largest                                          *family
+	limits, pending                                                   *family
 }
 
 func (h *hub) define() {
@@ -48,6 +49,8 @@ func (h *hub) define() {
 
 	h.delivery = h.histogram(seconds, "signalrd_delivery_duration_seconds", "How long it took, for some of the messages, until the client's socket had them: from when this server sent them, or from when they came from another.", "origin")
 	h.queue = h.histogram(one, "signalrd_queue_bytes", "Bytes that wait for a client: of all of them, once a second.")
+	h.limits = h.counter("signalrd_limits_reached_total", "Times that clients wanted more than a limit lets them.", "limit")
+	h.pending = h.gauge("signalrd_pending_connections", "Clients that have negotiated and not come yet.")
 	h.largest = h.gauge("signalrd_queue_largest_bytes", "Bytes that wait for the client that most wait for.")
 }
 
@@ -69,7 +72,7 @@ const (
 )
 
 // usualRefusals are the statuses that are shown also if there were none.
-var usualRefusals = []int{400, 401, 403, 404, 405, 409, 426, 500, 503}
+var usualRefusals = []int{400, 401, 403, 404, 405, 409, 426, 429, 500, 503}
 
 func (h *hub) collect(o out) {
 	stats := h.server.Stats()
@@ -93,6 +96,14 @@ func (h *hub) collect(o out) {
 		h.collectMethod(o, method)
 	}
 	h.collectTraffic(o, &stats)
+	h.collectLimits(o, &stats.Limits)
+}
+
+func (h *hub) collectLimits(o out, stats *transport.Stats) {
+	for limit, n := range stats.Reached {
+		o.count(h.limits, uint64(n), limit)
+	}
+	o.value(h.pending, float64(stats.Pending))
 }
 
 func (h *hub) collectTransport(o out, at hubs.TransportStats) {

@@ -192,7 +192,7 @@ func TestMetrics(t *testing.T) {
 	way := wall.New(t, store.addr)
 	keys := file(t, "keys", "2026-11 6f1c0b0d54f7a5a1f9e23a7b0c7f5d3e8a94b1c2d3e4f5061728394a5b6c7d8e\n")
 	p := startProgram(t, way.Addr(), "--metrics-listen=127.0.0.1:0", "--spool-bytes=4096", "--notify-keys-file="+keys, "--notify-signed=optional",
-		"--keep-alive=400ms") // clients are looked at four times as often
+		"--max-pending=2", "--keep-alive=400ms") // clients are looked at four times as often
 	s := newScraper(t, p.address("metrics"))
 	s.await("signalrd_backplane_up", 1)
 	other := newNeighbour(t, store.addr)
@@ -253,6 +253,16 @@ func refusals(t *testing.T, p *program, s *scraper) {
 		t.Fatal(err)
 	}
 	response.Body.Close()
+	for range 3 {
+		response, err := http.Post(p.address("hub")+"/negotiate?negotiateVersion=1", "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+	}
+	s.await("signalrd_pending_connections", 2)
+	s.await(`signalrd_limits_reached_total{limit="max-pending"}`, 1)
+	s.await(`signalrd_requests_refused_total{status="503"}`, 1)
 	s.await(`signalrd_invocations_refused_total{method="_OTHER",reason="unknown_method"}`, 1)
 	s.await(`signalrd_invocations_refused_total{method="Echo",reason="bad_arguments"}`, 1)
 	s.await(`signalrd_handshakes_failed_total{reason="unsupported"}`, 1)

@@ -90,37 +90,29 @@ func (r Rate) String() string {
 	return fmt.Sprintf("%v a second, %d at once", r.PerSecond, r.burst())
 }
 
-// Stats count what a set of [Connections] has refused since it was made, by
-// what was in the way, but for Connections and Pending.
+// Stats are those of a set of [Connections].
 type Stats struct {
 	Connections int   // right now, pending ones included
 	Pending     int   // right now: negotiated, and not come yet
 	PostedBytes int64 // right now: see Limits.MaxPostedBytes
 
-	RefusedConnections int64 // by MaxConnections
-	RefusedPerUser     int64 // by MaxConnectionsPerUser
-	RefusedPerAddress  int64 // by MaxConnectionsPerAddress
-	RefusedRate        int64 // by ConnectRate
-	RefusedPending     int64 // by MaxPending
-	RefusedPosts       int64 // by MaxPostedBytes
+	// Reached is how many times a limit was, since the set was made, by the names
+	// that LimitReached is told.
+	Reached map[string]int64
 }
 
-// Stats says what the set has refused so far.
+// Stats says what the set holds, and what it has refused so far.
 func (c *Connections) Stats() Stats {
 	r := c.registry
 	r.mu.Lock()
 	connections, pending := r.taken, r.pending
 	r.mu.Unlock()
+	n := &r.refused
 	return Stats{
-		Connections:        connections,
-		Pending:            pending,
-		PostedBytes:        r.postedBytes.Load(),
-		RefusedConnections: r.refused.connections.Count(),
-		RefusedPerUser:     r.refused.perUser.Count(),
-		RefusedPerAddress:  r.refused.perAddress.Count(),
-		RefusedRate:        r.refused.rate.Count(),
-		RefusedPending:     r.refused.pending.Count(),
-		RefusedPosts:       r.refused.posts.Count(),
+		Connections: connections,
+		Pending:     pending,
+		PostedBytes: r.postedBytes.Load(),
+		Reached:     overrun.ByLimit(n.connections, n.perUser, n.perAddress, n.rate, n.pending, n.posts),
 	}
 }
 

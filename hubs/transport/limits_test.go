@@ -94,24 +94,19 @@ func TestConnectionLimits(t *testing.T) {
 		status  int
 		text    string
 		retry   string
-		counted func(Stats) int64
+		limit   string
 	}{
 		{"total", Limits{MaxConnections: 2}, [][]string{ale, bo, nobody}, 503,
-			"The server has as many connections as it may have. Try again in a moment.", "5",
-			func(s Stats) int64 { return s.RefusedConnections }},
+			"The server has as many connections as it may have. Try again in a moment.", "5", "max-connections"},
 		{"per user", Limits{MaxConnectionsPerUser: 2}, [][]string{ale, bo, nobody, nobody, nobody, from("Ale", "192.0.2.9"), ale}, 429,
-			"This user has 2 connections, which is as many as a user may have. Close others, or try again later.", "5",
-			func(s Stats) int64 { return s.RefusedPerUser }},
+			"This user has 2 connections, which is as many as a user may have. Close others, or try again later.", "5", "max-connections-per-user"},
 		{"per address", Limits{MaxConnectionsPerAddress: 2}, [][]string{ale, bo, from("Bo", "::ffff:192.0.2.1"), nobody}, 429,
-			"2 connections come from this address, which is as many as may. Close others, or try again later.", "5",
-			func(s Stats) int64 { return s.RefusedPerAddress }},
+			"2 connections come from this address, which is as many as may. Close others, or try again later.", "5", "max-connections-per-address"},
 		{"per /64", Limits{MaxConnectionsPerAddress: 2},
 			[][]string{from("", "2001:db8::1"), from("", "2001:db8:0:1::1"), from("", "2001:db8::2"), from("", "2001:db8:0:0:ffff::1")}, 429,
-			"2 connections come from this address, which is as many as may. Close others, or try again later.", "5",
-			func(s Stats) int64 { return s.RefusedPerAddress }},
+			"2 connections come from this address, which is as many as may. Close others, or try again later.", "5", "max-connections-per-address"},
 		{"rate", Limits{ConnectRate: Rate{PerSecond: 0.1, Burst: 2}}, [][]string{ale, bo, nobody}, 503,
-			"More clients connect at the moment than may. Try again in a moment.", "10",
-			func(s Stats) int64 { return s.RefusedRate }},
+			"More clients connect at the moment than may. Try again in a moment.", "10", "connect-rate"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var lines bytes.Buffer
@@ -135,15 +130,14 @@ func TestConnectionLimits(t *testing.T) {
 				}
 			}
 			stats := s.handler.options.Connections.Stats()
-			if n := test.counted(stats); n != 2 || stats.Connections != last || stats.Pending != last {
+			if n := stats.Reached[test.limit]; n != 2 || stats.Connections != last || stats.Pending != last {
 				t.Errorf("%d are counted: %+v", n, stats)
 			}
-			limit, user := strings.Fields(lines.String())[3], test.clients[last][1]
-			limit = strings.TrimPrefix(limit, "limit=")
-			if want := []string{limit + " /hub/negotiate " + user, limit + " /hub " + user}; !slices.Equal(reached, want) {
+			user := test.clients[last][1]
+			if want := []string{test.limit + " /hub/negotiate " + user, test.limit + " /hub " + user}; !slices.Equal(reached, want) {
 				t.Errorf("reached %q, want %q", reached, want)
 			}
-			if logged := lines.String(); strings.Count(logged, "\n") != 1 || !strings.Contains(logged, `level=warn msg="connection refused" limit=`) || !strings.Contains(logged, "times=1 address=") {
+			if logged := lines.String(); strings.Count(logged, "\n") != 1 || !strings.Contains(logged, `level=warn msg="connection refused" limit=`+test.limit+" ") || !strings.Contains(logged, "times=1 address=") {
 				t.Errorf("logged %s", logged)
 			}
 		})
@@ -168,7 +162,7 @@ func TestPendingLimit(t *testing.T) {
 	if got := s.do(t, "POST", "/hub/negotiate?negotiateVersion=1"); got.status != 200 {
 		t.Errorf("once one has come: %d %s", got.status, got.body)
 	}
-	if stats := s.handler.options.Connections.Stats(); stats.RefusedPending != 1 || stats.Pending != 2 || stats.Connections != 4 {
+	if stats := s.handler.options.Connections.Stats(); stats.Reached["max-pending"] != 1 || stats.Pending != 2 || stats.Connections != 4 {
 		t.Errorf("%+v", stats)
 	}
 }
@@ -226,7 +220,7 @@ func TestNothingStaysCounted(t *testing.T) {
 			t.Errorf("before: %+v", s)
 		}
 		time.Sleep(20 * time.Second)
-		if s := h.options.Connections.Stats(); s != (Stats{}) || len(r.users)+len(r.addresses) > 0 {
+		if s := h.options.Connections.Stats(); s.Connections+s.Pending != 0 || s.PostedBytes != 0 || len(r.users)+len(r.addresses) > 0 {
 			t.Errorf("nobody came, and yet %+v, %d users, %d addresses", s, len(r.users), len(r.addresses))
 		}
 	})
@@ -292,7 +286,7 @@ func TestPostedBytesLimit(t *testing.T) {
 	s.expectPoll(t, tokens[0], 200, binaryContent, half)
 	s.post(t, tokens[2], "more")
 	s.expectPoll(t, tokens[2], 200, binaryContent, "more")
-	if stats := h.options.Connections.Stats(); stats.RefusedPosts != 1 {
+	if stats := h.options.Connections.Stats(); stats.Reached["max-posted-bytes"] != 1 {
 		t.Errorf("%+v", stats)
 	}
 }

@@ -42,5 +42,14 @@ func (c *Counter) Note(logger log.Logger, limit any, details ...any) {
 // Limit is the name of the limit: that of its flag.
 func (c *Counter) Limit() string { return c.flag }
 
+// ByLimit adds up counters by the names of their limits.
+func ByLimit(counters ...*Counter) map[string]int64 {
+	times := make(map[string]int64, len(counters))
+	for _, c := range counters {
+		times[c.flag] += c.Count()
+	}
+	return times
+}
+
 // Count is how many times there have been.
 func (c *Counter) Count() int64 { return c.n.Load() }
