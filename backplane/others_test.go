@@ -18,7 +18,7 @@ func testOthers(l *logs) *others {
 	}
 	b := &Bus{id: newServerID(), logger: logger, timing: quick, changed: make(chan struct{}, 1), subscriptions: make(map[string]*subscription)}
 	b.spool = newSpool(1<<20, time.Minute, func(string, []byte) {})
-	b.others = newOthers(b)
+	b.others, b.warn = newOthers(b), newWarnings(logger)
 	return b.others
 }
 
