@@ -159,7 +159,8 @@ func (o *others) peer(id serverID) *peer {
 	return p
 }
 
-// forgetOne makes room by forgetting who has been silent for longest.
+// forgetOne makes room by forgetting who has been silent for longest, and what it has
+// asked.
 func (o *others) forgetOne() {
 	var oldest serverID
 	var since time.Time
@@ -169,6 +170,7 @@ func (o *others) forgetOne() {
 		}
 	}
 	delete(o.peers, oldest)
+	o.requests = withoutRequest(o.requests, oldest)
 }
 
 // arrive says whether another server's invocation, on a channel subscribed as the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -127,5 +128,46 @@ func (s *server) checkForgedLog(t *testing.T, published int) {
 		if !slices.ContainsFunc(s.stderr, func(line string) bool { return strings.Contains(line, said) }) {
 			t.Errorf("the log does not say %q", said)
 		}
+	}
+}
+
+// Servers that do not exist, in any number, are not remembered for ever, and those
+// that do exist go on hearing one another.
+func TestForgedServers(t *testing.T) {
+	store := peers.Redis(t)
+	forger := publisher(t, store)
+	one, two := startServer(t, "--redis=redis://"+store.Addr()), startServer(t, "--redis=redis://"+store.Addr())
+	ale, bo := connect(t, one.url, "Ale"), connect(t, two.url, "Bo")
+	before := one.memory(t, "VmRSS")
+	const servers, atOnce = 50_000, 1000
+	heard := make(map[string]any)
+	for i := range 100 {
+		heard[fmt.Sprintf("%016d", i)] = 1
+	}
+	server := make([]byte, 16)
+	for range servers / atOnce {
+		_, err := forger.Pipelined(t.Context(), func(p redis.Pipeliner) error {
+			for range atOnce {
+				rand.Read(server)
+				p.Publish(context.Background(), farmChannel, packed(t, []any{1, server, 1, 1000, 1 << 40, heard, nil}))
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 100 {
+		ale.invoke(t, "SendMessage", fmt.Sprint("to Bo ", i))
+		bo.invoke(t, "SendMessage", fmt.Sprint("to Ale ", i))
+		// Each sees both, in an order of its own.
+		for _, c := range []*client{ale, bo} {
+			c.await(t, "both messages", func(records []string, _ error) bool { return len(records) == 2*(i+1) })
+		}
+	}
+	if peak := one.memory(t, "VmHWM") - before; peak > allowance(64) {
+		t.Errorf("%d servers that do not exist have cost %d MB", servers, peak>>20)
+	} else {
+		t.Logf("%d servers that do not exist have cost %d MB", servers, peak>>20)
 	}
 }
