@@ -7,6 +7,7 @@ import (
 	"io"
 	stdlog "log"
 	"net/http"
+	"path"
 	"sync"
 	"time"
 
@@ -79,6 +80,18 @@ func run(ctx context.Context, said *arguments, logs *logging, out io.Writer) err
 	return serve(ctx, c, network, front, hub, logger)
 }
 
+// withoutRedirects has nothing at paths that are not clean. A ServeMux sends who asks for
+// //healthz to /healthz, and says the query again, with the access token if there is one.
+func withoutRedirects(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path.Clean(r.URL.Path) != r.URL.Path {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
 // routes is everything that is served over HTTP.
 func routes(c *config, hub *hubs.Server, users *signIn, farm *farm, logger log.Logger) (http.Handler, error) {
 	origins, err := c.origins()
@@ -92,7 +105,7 @@ func routes(c *config, hub *hubs.Server, users *signIn, farm *farm, logger log.L
 	other := http.NewServeMux()
 	other.HandleFunc("GET /healthz", farm.healthz)
 	other.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
-	mux := transport.NewMux(other)
+	mux := transport.NewMux(withoutRedirects(other))
 	mux.Handle(c.Path, hub.Handler(&hubs.Endpoint{
 		Authenticate:  users.scheme,
 		Require:       users.require,
