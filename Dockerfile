@@ -1,7 +1,7 @@
 # Two images: signalrd, the server, and web, nginx with the page. docker compose
 # builds both; docker build --target signalrd . the first alone.
 
-FROM golang:1.26.5-alpine AS build
+FROM golang:1.26.10-alpine AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download

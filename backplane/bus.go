@@ -45,6 +45,7 @@ type Bus struct {
 	others *others
 	watch  watch
 	counts counts
+	warn   *warnings
 
 	heard      atomic.Int64                 // when anything came from Redis, in Unix nanoseconds
 	answered   atomic.Int64                 // when Redis last answered what was published
@@ -154,6 +155,7 @@ func newBus(at *Deployment, opts *BusOptions, t timing) *Bus {
 		since:         time.Now(),
 		settled:       make(chan struct{}),
 	}
+	b.warn = newWarnings(b.logger)
 	b.listHubs()
 	b.spool = newSpool(bound(opts.SpoolBytes, defaultSpoolBytes), bound(opts.SpoolAge, defaultSpoolAge), b.deliverNow)
 	b.others = newOthers(b)
@@ -397,6 +399,7 @@ func (b *Bus) Close() error {
 	b.mu.Unlock()
 	b.cancel()
 	b.running.Wait()
+	b.warn.sayCounts()
 	return nil
 }
 

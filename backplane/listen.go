@@ -92,7 +92,9 @@ func (b *Bus) request(ctx context.Context, pubsub *redis.PubSub) error {
 			}
 			return ctx.Err()
 		}
-		if err := b.look(time.Now(), &said); err != nil {
+		now := time.Now()
+		b.warn.look(now)
+		if err := b.look(now, &said); err != nil {
 			b.stopPublishing()
 			return err
 		}

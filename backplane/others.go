@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/go-kit/log/level"
 )
 
 // others is what this server knows of the other signalrd servers of the farm, and
@@ -130,7 +128,7 @@ func (o *others) look(now time.Time) {
 		case p.caughtUp:
 		case now.Sub(p.behind) > o.bus.spool.maxAge: // it would not know any more
 			p.caughtUp = true
-			level.Warn(o.bus.logger).Log("msg", "another server does not say what was missed; messages of it may be lost", "server", id)
+			o.bus.warn.log(o.bus.logger, "another server does not say what was missed; messages of it may be lost", "server", id)
 		case now.Sub(p.at) > t.answer:
 			p.at = now
 			o.dueTo = append(o.dueTo, id)
@@ -161,7 +159,8 @@ func (o *others) peer(id serverID) *peer {
 	return p
 }
 
-// forgetOne makes room by forgetting who has been silent for longest.
+// forgetOne makes room by forgetting who has been silent for longest, and what it has
+// asked.
 func (o *others) forgetOne() {
 	var oldest serverID
 	var since time.Time
@@ -171,6 +170,7 @@ func (o *others) forgetOne() {
 		}
 	}
 	delete(o.peers, oldest)
+	o.requests = withoutRequest(o.requests, oldest)
 }
 
 // arrive says whether another server's invocation, on a channel subscribed as the
@@ -210,7 +210,8 @@ func (o *others) receive(_ channelKind, name string, payload []byte) {
 		err = o.receiveFrame(kind, rest, name == farmName)
 	}
 	if err != nil {
-		level.Warn(o.bus.logger).Log("msg", "what another server says is skipped", "bytes", len(payload), "err", err)
+		o.bus.counts.skipped.Add(1)
+		o.bus.warn.log(o.bus.logger, "what another server says is skipped", "bytes", len(payload), "err", err)
 	}
 }
 
@@ -293,7 +294,7 @@ func (o *others) receiveAnswer(a answer) []numbered {
 	}
 	p.connection, p.at, p.behind = a.connection, p.seen, p.seen
 	if p.heard > 0 && a.after > p.heard {
-		level.Warn(o.bus.logger).Log("msg", "another server no longer knows all that was missed", "server", a.id, "lost at most", a.after-p.heard)
+		o.bus.warn.log(o.bus.logger, "another server no longer knows all that was missed", "server", a.id, "lost at most", a.after-p.heard)
 	}
 	entries := p.take(a.entries)
 	if a.next > 0 {

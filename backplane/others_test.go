@@ -18,7 +18,7 @@ func testOthers(l *logs) *others {
 	}
 	b := &Bus{id: newServerID(), logger: logger, timing: quick, changed: make(chan struct{}, 1), subscriptions: make(map[string]*subscription)}
 	b.spool = newSpool(1<<20, time.Minute, func(string, []byte) {})
-	b.others = newOthers(b)
+	b.others, b.warn = newOthers(b), newWarnings(logger)
 	return b.others
 }
 
@@ -193,7 +193,14 @@ func TestServersAreForgotten(t *testing.T) {
 	if len(o.peers) != maxPeers {
 		t.Errorf("%d servers are remembered", len(o.peers))
 	}
+	for n := range 3 * maxPeers {
+		o.receiveHello(hello{id: serverID{byte(n), byte(n >> 8), 1}}, true)
+	}
+	if len(o.peers) != maxPeers || len(o.requests) != maxPeers {
+		t.Errorf("%d servers are remembered, and %d hellos", len(o.peers), len(o.requests))
+	}
 	o.look(time.Now().Add(time.Hour))
+	o.requests = nil
 	if len(o.peers) != 0 {
 		t.Errorf("%d silent servers are remembered", len(o.peers))
 	}

@@ -1,13 +1,9 @@
 package backplane
 
-import (
-	"time"
-
-	"github.com/go-kit/log/level"
-)
+import "time"
 
 // receive takes one message from the bus. What cannot be understood is
-// logged, without its content, and skipped.
+// counted, logged without its content, and skipped.
 func (r *Redis) receive(kind channelKind, name string, payload []byte) {
 	var err error
 	switch kind {
@@ -29,7 +25,8 @@ func (r *Redis) receive(kind channelKind, name string, payload []byte) {
 		err = r.receiveForLeft(name, payload)
 	}
 	if err != nil {
-		level.Warn(r.logger).Log("msg", "payload skipped", "bytes", len(payload), "err", err)
+		r.bus.counts.skipped.Add(1)
+		r.bus.warn.log(r.logger, "payload skipped", "bytes", len(payload), "err", err)
 	}
 }
 
@@ -146,7 +143,7 @@ func (r *Redis) receiveEnvelope(payload []byte) error {
 
 func (r *Redis) logStrangers(n int) {
 	if n > 0 {
-		level.Warn(r.logger).Log("msg", "another server sent a message without the protocol of some clients", "clients", n)
+		r.bus.warn.log(r.logger, "another server sent a message without the protocol of some clients", "clients", n)
 	}
 }
 

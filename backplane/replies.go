@@ -73,7 +73,7 @@ func (r *replier) add(p reply) {
 		return
 	}
 	if r.bytes+p.size() > maxReplies {
-		level.Warn(r.logger).Log("msg", "too many replies to other servers at once: one is lost", "waiting", len(r.queue))
+		r.bus.warn.log(r.logger, "too many replies to other servers at once: one is lost", "waiting", len(r.queue))
 		return
 	}
 	r.queue = append(r.queue, p)

@@ -9,6 +9,7 @@ import (
 type Stats struct {
 	Published  uint64 // invocations that Redis has taken, once for each channel
 	Received   uint64 // messages from Redis that were handed on
+	Skipped    uint64 // of these, what could not be understood
 	Refused    uint64 // messages that Redis would not take
 	Dropped    uint64 // invocations lost to other servers, because too much waited or for too long
 	Duplicates uint64 // invocations of other servers that came again, and were dropped
@@ -27,7 +28,7 @@ type Stats struct {
 }
 
 type counts struct {
-	published, received, refused, duplicates, recovered, reconnects atomic.Uint64
+	published, received, skipped, refused, duplicates, recovered, reconnects atomic.Uint64
 }
 
 // Stats reads all counts. A message under way may show in some of them and not
@@ -37,6 +38,7 @@ func (b *Bus) Stats() Stats {
 	return Stats{
 		Published:       b.counts.published.Load(),
 		Received:        b.counts.received.Load(),
+		Skipped:         b.counts.skipped.Load(),
 		Refused:         b.counts.refused.Load(),
 		Dropped:         forgone,
 		Duplicates:      b.counts.duplicates.Load(),

@@ -278,8 +278,8 @@ func TestMalformedPayloadsAreSkipped(t *testing.T) {
 	f.send(0, All(), "m")
 	f.expect("after bad payloads", map[string][]string{"a": {"m"}})
 	text := s.logs.String()
-	if n := strings.Count(text, "payload skipped"); n != len(names) || strings.Contains(text, "secret") {
-		t.Errorf("%d of %d are in the log:\n%s", n, len(names), text)
+	if n := strings.Count(text, "payload skipped"); n != len(names) || s.bus.Stats().Skipped != uint64(n) || strings.Contains(text, "secret") {
+		t.Errorf("%d of %d are in the log, %d are counted:\n%s", n, len(names), s.bus.Stats().Skipped, text)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -24,10 +23,10 @@ func TestPageOnItsFirstDay(t *testing.T) {
 	port := peers.FreePort(t)
 	start := exec.Command(peers.NPM(t), "start", "--", "--port", fmt.Sprint(port))
 	start.Dir = filepath.Join(repository(t), "clients", "js")
-	start.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	end := group(start)
 	start.Env = append(start.Environ(), "NO_COLOR=1") // in CI, too
 	npm := run(t, "npm start", start)
-	t.Cleanup(func() { syscall.Kill(-start.Process.Pid, syscall.SIGKILL) }) // what it has started, too
+	t.Cleanup(end) // and what it has started
 	npm.await(t, "its address", func(stdout, _ []string) bool {
 		return strings.Contains(strings.Join(stdout, "\n"), "Local:")
 	})

@@ -32,11 +32,11 @@ func guarded(t *testing.T) *peers.RedisServer {
 	return peers.Redis(t, directives...)
 }
 
-// as is a connection of one of its users.
-func as(t *testing.T, store *peers.RedisServer, user string) *redis.Client {
+// as is a connection of a user.
+func as(t *testing.T, store *peers.RedisServer, user, password string) *redis.Client {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{
-		Addr: store.Addr(), Username: user, Password: user,
+		Addr: store.Addr(), Username: user, Password: password,
 		MaxRetries: -1, Protocol: 2, DisableIdentity: true,
 	})
 	t.Cleanup(func() { client.Close() })
@@ -52,14 +52,14 @@ func TestRightsOfSecurity(t *testing.T) {
 	ale.invoke(t, "SendMessage", "hi")
 	bo.expect(t, received("Ale", "hi"))
 	ale.expect(t, received("Ale", "hi"))
-	worker := as(t, store, "worker")
+	worker := as(t, store, "worker", "worker")
 	if heard, err := worker.Publish(t.Context(), "notify.users", `{"user":"Bo","message":"for you"}`).Result(); err != nil || heard != 2 {
 		t.Errorf("%d servers heard it, %v", heard, err)
 	}
 	bo.expect(t, received("System", "for you"))
 	mayNot := func(user string, command ...any) {
 		t.Helper()
-		if got, err := as(t, store, user).Do(t.Context(), command...).Result(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
+		if got, err := as(t, store, user, user).Do(t.Context(), command...).Result(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
 			t.Errorf("%s: %v: %v, %v", user, command, got, err)
 		}
 	}
@@ -176,7 +176,7 @@ func TestForgedNotifications(t *testing.T) {
 	}
 	answer(t, s.url+"/negotiate?access_token="+tokens[0]+"x", "")
 	f := &forger{testKey("one", keySecret), testKey("one", otherKeySecret)}
-	worker := as(t, store, "worker")
+	worker := as(t, store, "worker", "worker")
 	publish := func(payload string) {
 		t.Helper()
 		if err := worker.Publish(context.Background(), "notify.users", payload).Err(); err != nil {

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 
 	"signalrd/internal/peers"
@@ -91,7 +90,7 @@ func servesAlone(t *testing.T, root string) {
 	confined := func(arguments ...string) *exec.Cmd {
 		command := exec.Command("/signalrd", arguments...)
 		command.Dir, command.Env = "/", []string{}
-		command.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: 65532, Gid: 65532}}
+		confine(command, root, 65532)
 		return command
 	}
 	s := &server{process: run(t, "signalrd", confined("--dev", "--listen=127.0.0.1:0", "--redis=redis://"+peers.Redis(t).Addr()))}

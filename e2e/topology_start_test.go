@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -156,8 +155,8 @@ func (f *topology) startWorker(t *testing.T) *process {
 	script := strings.NewReplacer("$$", "$", "/worker.sh", s.mounted(t, "/worker.sh")).Replace(s.Command[2])
 	command := exec.Command(s.Command[0], s.Command[1], script)
 	command.Env = append(f.environment(t, s), "PATH="+os.Getenv("PATH"))
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	kill := group(command)
 	worker := run(t, "worker", command)
-	t.Cleanup(func() { syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }) // and what it sleeps with
+	t.Cleanup(kill) // and what it sleeps with
 	return worker
 }

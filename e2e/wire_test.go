@@ -39,7 +39,13 @@ var carriers = []struct{ transport, encoding string }{
 // openWire negotiates and attaches a transport; nothing is sent yet.
 func openWire(t *testing.T, hub, transport, encoding string) *wire {
 	t.Helper()
-	w := &wire{encoding: encoding, http: &http.Client{Transport: &http.Transport{}}}
+	return openWireBy(t, &http.Client{Transport: &http.Transport{}}, hub, transport, encoding)
+}
+
+// openWireBy does so by a client that may say more with each request.
+func openWireBy(t *testing.T, client *http.Client, hub, transport, encoding string) *wire {
+	t.Helper()
+	w := &wire{encoding: encoding, http: client}
 	t.Cleanup(w.leave)
 	w.hub = hub + "?id=" + negotiateToken(t, w.http, hub, "")
 	switch transport {
@@ -92,7 +98,7 @@ func (w *wire) openSocket(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	socket, _, err := websocket.Dial(ctx, strings.Replace(w.hub, "http", "ws", 1), nil)
+	socket, _, err := websocket.Dial(ctx, strings.Replace(w.hub, "http", "ws", 1), &websocket.DialOptions{HTTPClient: w.http})
 	if err != nil {
 		t.Fatal(err)
 	}

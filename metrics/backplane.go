@@ -18,8 +18,8 @@ type bridge struct {
 	reading
 	bus *backplane.Bus
 
-	up, channels, servers, roundTrip, spoolMessages, spoolBytes              *family
-	published, received, refused, dropped, duplicates, recovered, reconnects *family
+	up, channels, servers, roundTrip, spoolMessages, spoolBytes                       *family
+	published, received, skipped, refused, dropped, duplicates, recovered, reconnects *family
 }
 
 func (b *bridge) define() {
@@ -32,6 +32,7 @@ func (b *bridge) define() {
 
 	b.published = b.counter("signalrd_backplane_published_total", "Messages that Redis has taken, once for each channel.")
 	b.received = b.counter("signalrd_backplane_received_total", "Messages from Redis that were handed on.")
+	b.skipped = b.counter("signalrd_backplane_skipped_total", "Messages from Redis that could not be understood.")
 	b.refused = b.counter("signalrd_backplane_refused_total", "Messages that Redis would not take.")
 	b.dropped = b.counter("signalrd_backplane_dropped_total", "Messages lost to other servers: too much waited for Redis, or for too long.")
 	b.duplicates = b.counter("signalrd_backplane_duplicates_total", "Messages of other servers that came again, and were dropped.")
@@ -49,6 +50,7 @@ func (b *bridge) collect(o out) {
 	o.value(b.spoolBytes, float64(stats.SpooledBytes))
 	o.count(b.published, stats.Published)
 	o.count(b.received, stats.Received)
+	o.count(b.skipped, stats.Skipped)
 	o.count(b.refused, stats.Refused)
 	o.count(b.dropped, stats.Dropped)
 	o.count(b.duplicates, stats.Duplicates)

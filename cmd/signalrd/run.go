@@ -5,6 +5,7 @@ import (
 	"io"
 	stdlog "log"
 	"net/http"
+	"path"
 	"time"
 
 	"github.com/go-kit/log"
@@ -88,6 +89,18 @@ func run(ctx context.Context, said *arguments, logs *logging, out io.Writer) err
 	return service.serve(ctx, c, network, front, hub, logger)
 }
 
+// withoutRedirects has nothing at paths that are not clean. A ServeMux sends who asks for
+// //healthz to /healthz, and says the query again, with the access token if there is one.
+func withoutRedirects(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path.Clean(r.URL.Path) != r.URL.Path {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
 // routes is everything that is served over HTTP.
 func routes(c *config, hub *hubs.Server, users *signIn, farm *farm, service *service, logger log.Logger) (http.Handler, error) {
 	origins, err := c.origins()
@@ -102,7 +115,7 @@ func routes(c *config, hub *hubs.Server, users *signIn, farm *farm, service *ser
 	other.HandleFunc("GET /healthz", service.healthz(farm))
 	other.HandleFunc("GET /readyz", service.readyz)
 	other.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
-	mux := transport.NewMux(other)
+	mux := transport.NewMux(withoutRedirects(other))
 	mux.Handle(c.Path, hub.Handler(&hubs.Endpoint{
 		Authenticate:  users.scheme,
 		Require:       users.require,

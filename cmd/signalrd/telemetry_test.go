@@ -303,8 +303,10 @@ func messagesOfOthers(t *testing.T, p *program, s *scraper, store *store, other 
 		}
 	}
 	store.publish("ChatHub:all", last.Payload)
+	store.publish("ChatHub:all", "nothing that a server says")
 	s.await(`signalrd_delivery_duration_seconds_count{origin="other_server"}`, 2)
 	s.await("signalrd_backplane_duplicates_total", 1)
+	s.await("signalrd_backplane_skipped_total", 1)
 	s.await("signalrd_backplane_received_total", 140)
 }
 

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -131,19 +130,20 @@ func (s *RedisServer) Stop() {
 	s.process = nil
 }
 
-// Freeze lets the server stand still: its connections stay, and nobody is answered.
-func (s *RedisServer) Freeze() { s.signal(syscall.SIGSTOP) }
+// Freeze lets the server stand still: its connections stay, and nobody is answered. It
+// needs Unix.
+func (s *RedisServer) Freeze() { s.signal("freeze", freeze) }
 
 // Thaw lets a server go on that was frozen.
-func (s *RedisServer) Thaw() { s.signal(syscall.SIGCONT) }
+func (s *RedisServer) Thaw() { s.signal("thaw", thaw) }
 
-func (s *RedisServer) signal(what syscall.Signal) {
+func (s *RedisServer) signal(what string, send func(*os.Process) error) {
 	s.t.Helper()
 	if s.process == nil {
-		s.t.Fatalf("signal redis-server on %s: it is stopped", s.Addr())
+		s.t.Fatalf("%s redis-server on %s: it is stopped", what, s.Addr())
 	}
-	if err := s.process.Process.Signal(what); err != nil {
-		s.t.Fatalf("signal redis-server on %s: %v", s.Addr(), err)
+	if err := send(s.process.Process); err != nil {
+		s.t.Fatalf("%s redis-server on %s: %v", what, s.Addr(), err)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -73,6 +74,10 @@ var (
 // anonymous where anonymous callers may; but who has signed in does not expect
 // to be somebody else just because a token has gone bad.
 //
+// So is one whose user's id has a U+FFFD in it. That is what bytes that are no
+// UTF-8, and halves of surrogate pairs, are read as, and ids that differ there
+// would be the same user's.
+//
 // A user's Expires is the token's exp, without the clock skew, as in ASP.NET
 // Core: a connection that ends with its token ends then, though until the end
 // of the skew new requests with the token are still taken.
@@ -123,12 +128,12 @@ func (s *Scheme) Authenticate(r *http.Request) (*auth.User, error) {
 	if token == "" {
 		return nil, nil
 	}
-	claims, err := s.verify(r.Context(), token)
+	user, err := s.verify(r.Context(), token)
 	if err != nil {
 		level.Debug(s.options.Logger).Log("msg", "token refused", "client", r.RemoteAddr, "err", err)
 		return nil, err
 	}
-	return s.user(claims), nil
+	return user, nil
 }
 
 // Challenge is what JwtBearer puts into WWW-Authenticate (RFC 6750 §3).
@@ -144,8 +149,8 @@ func (s *Scheme) Challenge(err error) string {
 	}
 }
 
-// verify returns the claims of a token if it is good. Its errors are refusals.
-func (s *Scheme) verify(ctx context.Context, token string) (jwt.MapClaims, error) {
+// verify returns the user of a token if it is good. Its errors are refusals.
+func (s *Scheme) verify(ctx context.Context, token string) (*auth.User, error) {
 	if len(token) > maxTokenBytes {
 		return nil, malformed
 	}
@@ -160,7 +165,11 @@ func (s *Scheme) verify(ctx context.Context, token string) (jwt.MapClaims, error
 	if issuer, err := claims.GetIssuer(); err != nil || len(s.options.Issuers) > 0 && !slices.Contains(s.options.Issuers, issuer) {
 		return nil, invalidIssuer(issuer)
 	}
-	return claims, nil
+	user := s.user(claims)
+	if strings.ContainsRune(user.ID, utf8.RuneError) {
+		return nil, malformed
+	}
+	return user, nil
 }
 
 // user makes the user of claims that are good.

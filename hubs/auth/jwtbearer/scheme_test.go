@@ -176,6 +176,24 @@ func TestUsers(t *testing.T) {
 	}
 }
 
+// Two users whose ids differ in what is no Unicode are nobody, not one and the same.
+func TestUsersThatAreNotText(t *testing.T) {
+	s := signers()
+	scheme := newScheme(t, StaticKeys{newKey(t, "", s.secret)}, Options{})
+	for _, id := range []string{`"ale\ud800"`, `"ale\ud801"`, `"\udc00"`, "\"ale\xff\"", "\"ale\xfe\"", "\"ale\xed\xa0\x80\"", `["ale\ud800"]`, `{"a":"\ud800"}`, `"ale\ufffd"`} {
+		user, err := authenticate(scheme, hmacForged(`{"alg":"HS256"}`, `{"exp":10000000000,"sub":`+id+`}`, s.secret))
+		if err == nil {
+			t.Errorf("%q is the user %q", id, user.ID)
+		}
+	}
+	for id, want := range map[string]string{`"ale\ud83d\ude00"`: "ale😀", `"a\u0000b\r\n:"`: "a\x00b\r\n:"} {
+		user, err := authenticate(scheme, hmacForged(`{"alg":"HS256"}`, `{"exp":10000000000,"sub":`+id+`}`, s.secret))
+		if err != nil || user.ID != want {
+			t.Errorf("%q is the user %v, %v", id, user, err)
+		}
+	}
+}
+
 func TestClaims(t *testing.T) {
 	s := signers()
 	signed := hmacForged(`{"alg":"HS256"}`, `{"exp":10000000000,"roles":["a","b"],"text":"é","yes":true,"none":null,
