@@ -139,7 +139,11 @@ func TestForgedServers(t *testing.T) {
 	one, two := startServer(t, "--redis=redis://"+store.Addr()), startServer(t, "--redis=redis://"+store.Addr())
 	ale, bo := connect(t, one.url, "Ale"), connect(t, two.url, "Bo")
 	before := one.memory(t, "VmRSS")
-	const servers, atOnce = 50_000, 1000
+	const atOnce = 1000
+	servers := 20_000
+	if raceFlag() != nil {
+		servers = 4000 // each takes its time
+	}
 	heard := make(map[string]any)
 	for i := range 100 {
 		heard[fmt.Sprintf("%016d", i)] = 1
@@ -165,7 +169,7 @@ func TestForgedServers(t *testing.T) {
 			c.await(t, "both messages", func(records []string, _ error) bool { return len(records) == 2*(i+1) })
 		}
 	}
-	if peak := one.memory(t, "VmHWM") - before; peak > allowance(64) {
+	if peak := one.memory(t, "VmHWM") - before; peak > allowance(48) {
 		t.Errorf("%d servers that do not exist have cost %d MB", servers, peak>>20)
 	} else {
 		t.Logf("%d servers that do not exist have cost %d MB", servers, peak>>20)
