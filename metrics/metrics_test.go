@@ -53,6 +53,9 @@ func newHub(t *testing.T, options *hubs.Options) *hubs.Server {
 			t.Fatal(err)
 		}
 	}
+	for server.Stats().RecordsReceived < 2 { // they are counted once they are dealt with
+		time.Sleep(time.Millisecond)
+	}
 	return server
 }
 
