@@ -121,10 +121,10 @@ func (l *Local) Send(_ context.Context, to Target, method string, args ...any) e
 
 // Deliver is Send that says how many records were queued: one for each
 // receiver, or more if it was in several of the groups. Empty connection and
-// user ids are skipped; an empty group name is an error, and nobody
+// user ids are skipped; an empty name among those of [Groups] is an error, and nobody
 // receives anything.
 func (l *Local) Deliver(to Target, method string, args ...any) (receivers int, err error) {
-	if to.kind == toGroups && slices.Contains(to.names, "") {
+	if to.kind == toGroups && !to.single && slices.Contains(to.names, "") {
 		return 0, errEmptyGroup
 	}
 	message, err := encode(l.protocols, l.needed(to), "", method, args)

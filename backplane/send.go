@@ -85,6 +85,9 @@ func (r *Redis) channelsOf(to Target) []string {
 	case toUsers:
 		return named(unique(to.names), r.channels.user)
 	default:
+		if to.single {
+			return []string{r.channels.group(to.names[0])}
+		}
 		return named(to.names, r.channels.group)
 	}
 }

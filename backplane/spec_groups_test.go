@@ -65,3 +65,18 @@ func refusedFrom(t *testing.T, server Backplane, a *bounded) {
 		t.Error("a third group was joined from another server")
 	}
 }
+
+// A group's name may be empty, as in ASP.NET Core: such a group is one like others.
+func specNamelessGroup(t *testing.T, servers newFarm) {
+	f := newTestFarm(t, servers(t), newClient("a", ""), newClient("b", ""), newClient("c", ""))
+	last := len(f.servers) - 1
+	f.join(last, "a", "")
+	f.join(0, "b", "")
+	f.join(0, "c", "c")
+	f.send(0, Group(""), "m", 1)
+	f.send(0, GroupExcept("", "b"), "m", 2)
+	f.expect("in it", map[string][]string{"a": {"m1", "m2"}, "b": {"m1"}})
+	f.leave(0, "a", "")
+	f.send(0, Group(""), "m", 3)
+	f.expect("with one less", map[string][]string{"b": {"m3"}})
+}

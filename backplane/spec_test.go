@@ -66,15 +66,16 @@ type newFarm func(t *testing.T, protocols ...protocol.Protocol) []Backplane
 
 func specify(t *testing.T, servers newFarm) {
 	specs := map[string]func(*testing.T, newFarm){
-		"targets":      specTargets,
-		"order":        specOrder,
-		"membership":   specMembership,
-		"group limit":  specGroupLimit,
-		"connections":  specConnections,
-		"unencodable":  specUnencodable,
-		"no arguments": specNoArguments,
-		"protocols":    specProtocols,
-		"churn":        specChurn,
+		"targets":              specTargets,
+		"order":                specOrder,
+		"membership":           specMembership,
+		"group limit":          specGroupLimit,
+		"group without a name": specNamelessGroup,
+		"connections":          specConnections,
+		"unencodable":          specUnencodable,
+		"no arguments":         specNoArguments,
+		"protocols":            specProtocols,
+		"churn":                specChurn,
 	}
 	maps.Copy(specs, invocationSpecs)
 	for name, test := range specs {

@@ -9,6 +9,7 @@ type Target struct {
 	kind   targetKind
 	names  []string // connection ids, groups or users
 	except []string // connection ids
+	single bool     // made for one name, which may be empty if it is a group's
 }
 
 type targetKind uint8
@@ -34,16 +35,16 @@ func Clients(connectionIDs ...string) Target {
 	return Target{kind: toConnections, names: connectionIDs}
 }
 
-// Group is every member of a group. Group names are case-sensitive.
-func Group(name string) Target { return Groups(name) }
+// Group is every member of a group. Group names are case-sensitive, and may be empty.
+func Group(name string) Target { return GroupExcept(name) }
 
 // Groups is every member of several groups. A member of two of them receives
-// the message twice, as in ASP.NET Core.
+// the message twice, and no name may be empty, as in ASP.NET Core.
 func Groups(names ...string) Target { return Target{kind: toGroups, names: names} }
 
 // GroupExcept is every member of a group but the connections with the given ids.
 func GroupExcept(name string, connectionIDs ...string) Target {
-	return Target{kind: toGroups, names: []string{name}, except: connectionIDs}
+	return Target{kind: toGroups, names: []string{name}, except: connectionIDs, single: true}
 }
 
 // User is every connection of a user. User ids are case-sensitive.
