@@ -44,8 +44,8 @@ func TestImage(t *testing.T) {
 			t.Errorf("it is not static: it has a %v", part.Type)
 		}
 	}
-	if size := compressedSize(t, image); size > 10e6 {
-		t.Errorf("%d bytes are to be downloaded, want 10 MB at most", size)
+	if size := compressedSize(t, image); size > 12e6 {
+		t.Errorf("%d bytes are to be downloaded, want 12 MB at most", size)
 	}
 	for _, line := range []string{
 		"\nFROM scratch AS signalrd\n", "\nUSER 65532:65532\n", "\nENTRYPOINT [\"/signalrd\"]\n", " CMD [\"/signalrd\", \"health\"]\n",
