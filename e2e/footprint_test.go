@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"signalrd/internal/peers"
 )
 
 // siege is a server that is put under attack: what it may need meanwhile is
@@ -51,7 +53,7 @@ func (s *siege) lift(t *testing.T, megabytes int) {
 
 // allowance is so many megabytes, or what the race detector makes of them.
 func allowance(megabytes int) (bytes int) {
-	if raceFlag() != nil {
+	if peers.Race {
 		megabytes *= 10
 	}
 	return megabytes << 20
