@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"signalrd/internal/bench/proc"
 	"signalrd/internal/peers"
 )
 
@@ -84,11 +85,11 @@ func (p *process) memory(t *testing.T, field string) int {
 // files counts what the process has open, sockets included.
 func (p *process) files(t *testing.T) int {
 	t.Helper()
-	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.command.Process.Pid))
+	open, err := proc.Files(p.command.Process.Pid)
 	if err != nil {
-		t.Fatalf("what the server has open: %v", err)
+		t.Fatal(err)
 	}
-	return len(open)
+	return open
 }
 
 // awaitFiles waits until the process has no more open than that.
