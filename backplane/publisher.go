@@ -239,7 +239,7 @@ func (p *publisher) settle(batch []outgoing, commands []*redis.IntCmd) error {
 	}
 	p.spool.settle(confirmed, sent)
 	if lost == nil {
-		p.bus.answered.Store(time.Now().UnixNano())
+		p.bus.answered.set(time.Now())
 	}
 	return lost
 }
