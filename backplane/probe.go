@@ -67,6 +67,15 @@ func (w *watch) settled(number uint64, err error) {
 	}
 }
 
+// forbid says that nothing may be published, so that no probe will come home.
+func (w *watch) forbid(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.onItsWay {
+		w.onItsWay, w.refused = false, err
+	}
+}
+
 // arrive takes a probe that has come home. It says which invocation it followed, and
 // whether it is the first over this connection.
 func (w *watch) arrive(number uint64) (after uint64, first, ok bool) {
