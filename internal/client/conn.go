@@ -122,8 +122,8 @@ func shaken(record []byte) error {
 	return nil
 }
 
-// Run hands over the invocations that arrive, and the items and completions of what was
-// sent, one after the other, until the connection ends, and says why it did. When ctx ends
+// Run hands over the invocations that arrive, the items and completions of what was sent,
+// and the server's Close, one after the other, until the connection ends, and says why it did. When ctx ends
 // it leaves in good order and returns nil. What it hands over is good during the call only.
 // A server that wants a result is told that there is none, unless Options.Results.
 func (c *Conn) Run(ctx context.Context, handle func(*protocol.Message)) error {
@@ -270,6 +270,7 @@ func (c *Conn) handle(m *protocol.Message, handle func(*protocol.Message)) error
 			HasError: true, Error: "Client didn't provide a result.", // protocol §8.7
 		})
 	case protocol.Close:
+		handle(m)
 		return &CloseError{m.Error, m.AllowReconnect}
 	}
 	return nil
