@@ -47,8 +47,8 @@ type Bus struct {
 	counts counts
 	warn   *warnings
 
-	heard      atomic.Int64                 // when anything came from Redis, in Unix nanoseconds
-	answered   atomic.Int64                 // when Redis last answered what was published
+	heard      instant                      // when anything came from Redis
+	answered   instant                      // when Redis last answered what was published
 	publishing atomic.Pointer[redis.Client] // the publishing connection, while there is one
 	gathering  atomic.Pointer[[]*Redis]     // the hubs
 

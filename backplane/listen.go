@@ -22,7 +22,7 @@ func (b *Bus) listen() error {
 	if err := pubsub.Ping(b.ctx); err != nil {
 		return fmt.Errorf("connect: %w", explain(err))
 	}
-	b.heard.Store(time.Now().UnixNano())
+	b.heard.set(time.Now())
 
 	ctx, fail := context.WithCancelCause(b.ctx)
 	var writer sync.WaitGroup
@@ -47,7 +47,7 @@ func (b *Bus) receive(ctx context.Context, pubsub *redis.PubSub) error {
 		if err != nil {
 			return fmt.Errorf("receive: %w", b.explainDenied(err))
 		}
-		b.heard.Store(time.Now().UnixNano())
+		b.heard.set(time.Now())
 		switch received := received.(type) {
 		case *redis.Message:
 			b.hear(received.Channel, []byte(received.Payload))

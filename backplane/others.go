@@ -28,7 +28,7 @@ type others struct {
 	began time.Time
 
 	present    atomic.Bool  // there is another server, or was
-	stampUntil atomic.Int64 // in Unix nanoseconds: there may be others that are cut off
+	stampUntil atomic.Int64 // as monotonic has it: there may be others that are cut off
 
 	mu       sync.Mutex
 	peers    map[serverID]*peer
@@ -76,7 +76,7 @@ func newOthers(b *Bus) *others {
 
 // known says whether invocations are to be stamped.
 func (o *others) known() bool {
-	return o.present.Load() || time.Now().UnixNano() < o.stampUntil.Load()
+	return o.present.Load() || monotonic(time.Now()) < o.stampUntil.Load()
 }
 
 // startedWithout says that Redis was away when this server began. Others may be cut
@@ -107,7 +107,7 @@ func (o *others) greet(now time.Time) {
 	defer o.mu.Unlock()
 	o.due = true
 	if o.stampUntil.Load() == math.MaxInt64 {
-		o.stampUntil.Store(now.Add(o.bus.spool.maxAge).UnixNano())
+		o.stampUntil.Store(monotonic(now.Add(o.bus.spool.maxAge)))
 	}
 	for _, p := range o.peers {
 		p.at, p.behind = now, now

@@ -67,6 +67,15 @@ func (w *watch) settled(number uint64, err error) {
 	}
 }
 
+// forbid says that nothing may be published, so that no probe will come home.
+func (w *watch) forbid(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.onItsWay {
+		w.onItsWay, w.refused = false, err
+	}
+}
+
 // arrive takes a probe that has come home. It says which invocation it followed, and
 // whether it is the first over this connection.
 func (w *watch) arrive(number uint64) (after uint64, first, ok bool) {
@@ -138,7 +147,7 @@ func (w *watch) last() time.Time {
 // timing.look: it sends a probe if it is time, and fails if one does not come back, or
 // if subscribing makes no progress.
 func (b *Bus) look(now time.Time, said *bool) error {
-	heard := time.Unix(0, b.heard.Load())
+	heard := b.heard.get()
 	if !b.subscribedAll() {
 		return b.watch.stuck(now, heard, b.timing.silence)
 	}
@@ -146,7 +155,7 @@ func (b *Bus) look(now time.Time, said *bool) error {
 		*said = true
 		b.others.greet(now)
 	}
-	if err := b.watch.overdue(now, time.Unix(0, b.answered.Load()), heard, b.timing.silence); err != nil {
+	if err := b.watch.overdue(now, b.answered.get(), heard, b.timing.silence); err != nil {
 		return err
 	}
 	b.others.look(now)

@@ -82,6 +82,9 @@ func (p *publisher) publishAll() {
 		p.spool.interrupt()
 		b.others.interrupt()
 		level.Debug(b.logger).Log("msg", "publishing is interrupted", "err", err)
+		if isForbidden(err) {
+			b.watch.forbid(err)
+		}
 		if worked {
 			failures = 0
 			continue
@@ -239,7 +242,7 @@ func (p *publisher) settle(batch []outgoing, commands []*redis.IntCmd) error {
 	}
 	p.spool.settle(confirmed, sent)
 	if lost == nil {
-		p.bus.answered.Store(time.Now().UnixNano())
+		p.bus.answered.set(time.Now())
 	}
 	return lost
 }
@@ -282,5 +285,11 @@ func unusable(err error) bool {
 	case "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "NOREPLICAS", "NOAUTH":
 		return true
 	}
-	return false
+	return isForbidden(err)
+}
+
+// isForbidden says that Redis lets this user publish nothing at the moment. Where it denies
+// a channel, others may be good.
+func isForbidden(err error) bool {
+	return strings.HasPrefix(err.Error(), "NOPERM ") && strings.Contains(err.Error(), " command")
 }

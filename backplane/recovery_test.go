@@ -305,6 +305,24 @@ func TestRefusedMessages(t *testing.T) {
 	}
 }
 
+// A Redis that lets nobody publish for a while takes no message at all: all wait.
+func TestPublishingIsForbiddenForAWhile(t *testing.T) {
+	s := newStreams(t, 2, nil)
+	admin := newAdmin(t, s.redis.Addr())
+	s.start()
+	time.Sleep(50 * time.Millisecond)
+	admin("ACL", "SETUSER", "default", "-publish")
+	time.Sleep(300 * time.Millisecond)
+	admin("ACL", "SETUSER", "default", "+publish")
+	time.Sleep(50 * time.Millisecond)
+	s.check()
+	for _, one := range s.nodes {
+		if n := one.bus.Stats().Refused; n > 0 {
+			t.Errorf("%d messages count as refused", n)
+		}
+	}
+}
+
 // newAdmin returns what sends commands to a Redis.
 func newAdmin(t *testing.T, addr string) func(args ...any) {
 	t.Helper()

@@ -40,7 +40,7 @@ func (s *strangers) absent(ctx context.Context, client *redis.Client) bool {
 	counts, err := client.PubSubNumSub(ctx, channels...).Result()
 	missing := s.known - s.count(channels, counts)
 	if err == nil && missing > 0 && time.Now().Before(s.until) {
-		s.bus.answered.Store(time.Now().UnixNano())
+		s.bus.answered.set(time.Now())
 		return true
 	}
 	if err == nil && missing > 0 {

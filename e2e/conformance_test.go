@@ -64,14 +64,7 @@ func serve(t *testing.T, name string, start time.Duration, command func(url stri
 	return "", nil
 }
 
-var buildConformance = sync.OnceValue(func() error {
-	arguments := append([]string{"build", "-o", programs}, raceFlag()...)
-	out, err := exec.Command("go", append(arguments, "signalrd/cmd/conformance")...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("build cmd/conformance: %w\n%s", err, out)
-	}
-	return nil
-})
+var buildConformance = sync.OnceValue(func() error { return peers.Build(programs, "signalrd/cmd/conformance") })
 
 func freeAddress(t *testing.T) string {
 	t.Helper()

@@ -106,6 +106,10 @@ var shownBy = map[string]string{
 	"go test ./e2e -run XXX -bench BenchmarkScrape -benchtime 300x": "BenchmarkScrape",
 	"go test ./e2e -run TestClientsThatStopReading -v":              "TestClientsThatStopReading",
 
+	"go test -race ./e2e/chaos -run 'TestScenarios/Redis_is_slow' -v":  "TestScenarios",
+	"go test -race ./e2e/chaos -seed 17635803176505532567 -v":          "TestScenarios",
+	"go test -race ./e2e/chaos -run TestSoak -soak 1h -timeout 70m -v": "TestSoak",
+
 	`{"servers": ["https://a.example.com/chathub", "https://b.example.com/chathub"]}`: "TestPageBesideItsHub",
 
 	"node listener.mjs http://localhost:5000/chathub Ale":                               "TestStockClientsOnTwoServers",

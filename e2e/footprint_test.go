@@ -9,6 +9,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"signalrd/internal/bench/proc"
+	"signalrd/internal/peers"
 )
 
 // siege is a server that is put under attack: what it may need meanwhile is
@@ -51,7 +54,7 @@ func (s *siege) lift(t *testing.T, megabytes int) {
 
 // allowance is so many megabytes, or what the race detector makes of them.
 func allowance(megabytes int) (bytes int) {
-	if raceFlag() != nil {
+	if peers.Race {
 		megabytes *= 10
 	}
 	return megabytes << 20
@@ -82,11 +85,11 @@ func (p *process) memory(t *testing.T, field string) int {
 // files counts what the process has open, sockets included.
 func (p *process) files(t *testing.T) int {
 	t.Helper()
-	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.command.Process.Pid))
+	open, err := proc.Files(p.command.Process.Pid)
 	if err != nil {
-		t.Fatalf("what the server has open: %v", err)
+		t.Fatal(err)
 	}
-	return len(open)
+	return open
 }
 
 // awaitFiles waits until the process has no more open than that.

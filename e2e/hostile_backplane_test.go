@@ -141,7 +141,7 @@ func TestForgedServers(t *testing.T) {
 	before := one.memory(t, "VmRSS")
 	const atOnce = 1000
 	servers := 20_000
-	if raceFlag() != nil {
+	if peers.Race {
 		servers = 4000 // each takes its time
 	}
 	heard := make(map[string]any)

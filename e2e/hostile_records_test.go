@@ -1,46 +1,12 @@
 package e2e
 
 import (
-	"encoding/hex"
 	"encoding/json"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
+
+	"signalrd/e2e/malformed"
 )
-
-// malformed is a record that no client should send, and what it is answered with.
-type malformed struct {
-	record  string   // without its framing
-	answers []string // before the connection ends, or lives on
-}
-
-// malformedRecords reads the table of an encoding.
-func malformedRecords(t *testing.T, encoding string) (table []malformed) {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", "malformed", encoding+".txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "#") {
-			continue
-		}
-		field := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		record, err := strconv.Unquote(field[0])
-		if encoding == "messagepack" {
-			var raw []byte
-			raw, err = hex.DecodeString(field[0])
-			record = string(raw)
-		}
-		if err != nil {
-			t.Fatalf("%v in %s", err, field[0])
-		}
-		table = append(table, malformed{record, field[1:]})
-	}
-	return table
-}
 
 // Each kind of message, malformed in each of its fields: what it is answered
 // with does not depend on the transport (protocol §6.3, §7.2, §7.3, §8.8).
@@ -50,9 +16,9 @@ func TestMalformedRecords(t *testing.T) {
 		for _, carrier := range carriers {
 			t.Run(carrier.transport+"/"+carrier.encoding, func(t *testing.T) {
 				t.Parallel()
-				table := malformedRecords(t, carrier.encoding)
-				if len(table) < 300 {
-					t.Fatalf("only %d records", len(table))
+				table, err := malformed.Records(carrier.encoding)
+				if err != nil {
+					t.Fatal(err)
 				}
 				var w *wire
 				for _, m := range table {
@@ -71,20 +37,18 @@ func TestMalformedRecords(t *testing.T) {
 }
 
 // play sends a record and, so that an ignored one shows, another one.
-func (w *wire) play(t *testing.T, m malformed) {
+func (w *wire) play(t *testing.T, m malformed.Record) {
 	t.Helper()
-	ends := false
-	w.send(t, w.frame(m.record)+w.invocation(t, "alive", "Echo", `["alive"]`))
-	for _, want := range m.answers {
-		if detail, ok := strings.CutPrefix(want, "!"); ok {
+	w.send(t, w.frame(m.Content)+w.invocation(t, "alive", "Echo", `["alive"]`))
+	for _, want := range m.Answers {
+		if detail, ok := malformed.IsClose(want); ok {
 			want = w.closing(detail)
 		}
 		if got := w.next(t); got != want {
-			t.Fatalf("%q\ngot  %s (%v)\nwant %s", shortened(m.record), shortened(got), w.ended, want)
+			t.Fatalf("%q\ngot  %s (%v)\nwant %s", shortened(m.Content), shortened(got), w.ended, want)
 		}
-		ends = strings.HasPrefix(want, `{"type":7`) || strings.HasPrefix(want, "[7,")
 	}
-	if ends {
+	if m.Ends() {
 		w.expectEnd(t)
 	} else {
 		w.expect(t, w.completion("alive", `"alive"`))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"signalrd/e2e/malformed"
 )
 
 const (
@@ -52,7 +54,7 @@ func TestExtremeJSON(t *testing.T) {
 			if carrier.encoding == "json" {
 				t.Run(carrier.transport+"/"+test.name, func(t *testing.T) {
 					w := connectWire(t, s.url, carrier.transport, "json")
-					w.play(t, malformed{test.record, test.answers})
+					w.play(t, malformed.Record{Content: test.record, Answers: test.answers})
 					w.leave()
 				})
 			}
@@ -93,7 +95,7 @@ func TestExtremeMessagePack(t *testing.T) {
 		for _, transport := range []string{"WebSockets", "LongPolling"} {
 			t.Run(transport+"/"+test.name, func(t *testing.T) {
 				w := connectWire(t, s.url, transport, "messagepack")
-				w.play(t, malformed{test.record, test.answers})
+				w.play(t, malformed.Record{Content: test.record, Answers: test.answers})
 				w.leave()
 			})
 		}

@@ -5,11 +5,9 @@ package e2e
 import (
 	"flag"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 
@@ -36,11 +34,8 @@ func buildAndRun(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	programs = dir
-	arguments := append([]string{"build", "-o", dir}, raceFlag()...)
-	build := exec.Command("go", append(arguments, "signalrd/cmd/signalrd", "signalrd/clients/go/listener", "signalrd/clients/go/worker")...)
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build what is tested:", err)
+	if err := peers.Build(dir, "signalrd/cmd/signalrd", "signalrd/clients/go/listener", "signalrd/clients/go/worker"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
@@ -55,20 +50,5 @@ func program(t testing.TB, name string, arguments ...string) *exec.Cmd {
 	return exec.Command(filepath.Join(programs, name), arguments...)
 }
 
-// dependOnSources looks at the sources of everything that is run, from within
-// a test: go test would otherwise not know that its last result is out of
-// date when they change.
-var dependOnSources = sync.OnceValue(func() error {
-	return filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case entry.IsDir() && entry.Name() != ".." && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "node_modules"):
-			return filepath.SkipDir
-		case entry.IsDir():
-			return nil
-		}
-		_, err = os.Stat(path)
-		return err
-	})
-})
+// dependOnSources looks at the sources of everything that is run.
+var dependOnSources = sync.OnceValue(func() error { return peers.DependOnSources("..") })

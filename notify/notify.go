@@ -22,7 +22,6 @@ package notify
 import (
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"github.com/go-kit/log"
 	"github.com/redis/go-redis/v9"
@@ -126,7 +125,7 @@ func New(client redis.UniversalClient, local *backplane.Local, opts *Options) *S
 		ready:  make(chan struct{}),
 		logged: newLogGate(),
 	}
-	s.verifier = newVerifier(s.opts.Signing, s.opts.Channel, time.Now)
+	s.verifier = newVerifier(s.opts.Signing, s.opts.Channel, newTimepiece())
 	if s.verifier != nil || s.opts.Report != nil {
 		s.envelope = new(envelope)
 	}

@@ -135,7 +135,7 @@ func TestOddUsers(t *testing.T) {
 		}
 		s := New(conn, local, &Options{Signing: Signing{Keys: keys}})
 		run(t, s)
-		w := &worker{key: testKey("a", secret1), channel: "notify.users", clock: &clock{time.Now()}}
+		w := &worker{key: testKey("a", secret1), channel: "notify.users", clock: &clock{Time: time.Now()}}
 		for i, user := range odd {
 			publish(t, conn, w.sign(w.next(user, fmt.Sprint("for ", i))))
 		}
@@ -158,7 +158,7 @@ func BenchmarkHandleSigned(b *testing.B) {
 	if err := local.Connect(b.Context(), sink{id: "0"}); err != nil {
 		b.Fatal(err)
 	}
-	w := &worker{key: testKey("a", secret1), channel: "notify.users", clock: &clock{time.Now()}}
+	w := &worker{key: testKey("a", secret1), channel: "notify.users", clock: &clock{Time: time.Now()}}
 	s := New(nil, local, &Options{Signing: Signing{Keys: StaticKeys{w.key}}})
 	payloads := make([]string, b.N)
 	for i := range payloads {

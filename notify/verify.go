@@ -42,7 +42,8 @@ const (
 type verifier struct {
 	Signing
 	channel string
-	now     func() time.Time
+	clock   timepiece
+	started time.Time // what the clock showed then
 
 	ids  *remembered
 	text []byte // room for what is signed
@@ -52,13 +53,28 @@ type verifier struct {
 	key Key
 }
 
+// timepiece tells the time, which somebody may set, and how long it has run, which
+// nobody changes.
+type timepiece struct {
+	now     func() time.Time
+	elapsed func() time.Duration
+}
+
+func newTimepiece() timepiece {
+	started := time.Now()
+	return timepiece{
+		now:     func() time.Time { return time.Now().Round(0) }, // compared by what it shows
+		elapsed: func() time.Duration { return time.Since(started) },
+	}
+}
+
 // newVerifier returns nil if signatures are not looked at.
-func newVerifier(s Signing, channel string, now func() time.Time) *verifier {
+func newVerifier(s Signing, channel string, clock timepiece) *verifier {
 	if s.Keys == nil {
 		return nil
 	}
 	s.Window = cmp.Or(s.Window, 5*time.Minute)
-	return &verifier{Signing: s, channel: channel, now: now, ids: newRemembered(mostRemembered, now().Add(-startSkew).Unix())}
+	return &verifier{Signing: s, channel: channel, clock: clock, started: clock.now().Add(-clock.elapsed()), ids: newRemembered(mostRemembered, 0)}
 }
 
 // verify returns why a notification is refused, if so. Its errors are or wrap
@@ -101,17 +117,24 @@ func (e *envelope) unknown() error {
 }
 
 // inTime refuses what is too far from the clock, and what is older than the
-// memory of ids.
+// memory of ids: what came before the start, and what was forgotten. A clock that is wrong
+// for a while, whether at the start or later, does no harm once it is right: the start is
+// told by the clock of now, and what is old only by a clock that has jumped is not forgotten.
 func (v *verifier) inTime(signed int64) error {
-	now := v.now()
-	v.ids.forget(now.Add(-v.Window).Unix())
+	now, elapsed := v.clock.now(), v.clock.elapsed()
+	steady := v.started.Add(elapsed) // what the clock would show if nobody had set it
+	if now.Before(steady) {
+		steady = now
+	}
+	v.ids.forget(steady.Add(-v.Window).Unix())
+	known := max(v.ids.since, now.Add(-elapsed-startSkew).Unix())
 	skew := max(now.Sub(time.Unix(signed, 0)).Round(time.Second), -math.MaxInt64)
 	switch {
 	case skew > v.Window:
 		return fmt.Errorf("%w: it was signed %s ago by this server's clock, and %s are allowed", tooOld, skew, v.Window)
 	case skew < -v.Window:
 		return fmt.Errorf("%w: its time is %s ahead of this server's clock, and %s are allowed", tooNew, -skew, v.Window)
-	case signed < v.ids.since:
+	case signed < known:
 		return fmt.Errorf("%w: it was signed %s ago, and from then on this server does not know what it has taken", tooOld, skew)
 	}
 	return nil

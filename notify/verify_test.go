@@ -9,11 +9,22 @@ import (
 	"time"
 )
 
-// clock is a time that tests move.
-type clock struct{ time.Time }
+// clock is a time that tests move, and set.
+type clock struct {
+	time.Time
+	ran time.Duration
+}
 
-func (c *clock) now() time.Time          { return c.Time }
-func (c *clock) advance(d time.Duration) { c.Time = c.Add(d) }
+func (c *clock) now() time.Time         { return c.Time }
+func (c *clock) elapsed() time.Duration { return c.ran }
+
+func (c *clock) advance(d time.Duration) {
+	c.set(d)
+	c.ran += d
+}
+
+// set makes the clock wrong, or right again.
+func (c *clock) set(by time.Duration) { c.Time = c.Add(by) }
 
 // worker signs with one key, at the time of a clock.
 type worker struct {
@@ -55,13 +66,13 @@ func marshal(members map[string]any) string {
 // signing is a subscriber that takes the notifications of a worker, a minute
 // after its start.
 func signing(s Signing) (*Subscriber, *worker) {
-	time := &clock{time.Unix(1_795_654_800, 300_000_000)}
+	time := &clock{Time: time.Unix(1_795_654_800, 300_000_000)}
 	w := &worker{key: testKey("a", secret1), channel: "notify.users", clock: time}
 	if s.Keys == nil {
 		s.Keys = StaticKeys{testKey("b", secret2), w.key}
 	}
 	subscriber := New(nil, nil, nil)
-	subscriber.verifier = newVerifier(s, w.channel, time.now)
+	subscriber.verifier = newVerifier(s, w.channel, timepiece{time.now, time.elapsed})
 	subscriber.envelope = new(envelope)
 	time.advance(60e9)
 	return subscriber, w
@@ -114,7 +125,7 @@ func TestSignaturesAreTaken(t *testing.T) {
 	for _, v := range vectors(t) {
 		s, w := signing(Signing{Keys: StaticKeys{v.key(t)}})
 		w.clock.Time = time.Unix(v.Time, 0)
-		s.verifier.channel, s.verifier.ids.since = v.Channel, 0
+		s.verifier.channel = v.Channel
 		checkRead(t, s, marshal(map[string]any{"user": v.User, "message": v.Message, "id": v.ID, "time": v.Time, "key": v.Key, "signature": v.Signature}), nil)
 	}
 }
@@ -310,8 +321,36 @@ func TestClockSetBack(t *testing.T) {
 	checkRead(t, s, payload, nil)
 	w.clock.advance(2 * time.Minute)
 	checkRead(t, s, payload, tooOld)
-	w.clock.advance(-2 * time.Minute)
+	w.clock.set(-2 * time.Minute)
 	checkRead(t, s, payload, tooOld)
+}
+
+// A clock that was wrong, for however long and since whenever, does no harm once it is
+// right: what is signed then is taken, and nothing of before again.
+func TestClockThatWasWrong(t *testing.T) {
+	for _, wrong := range []time.Duration{time.Hour, 2 * time.Minute, -2 * time.Minute, -time.Hour} {
+		t.Run(fmt.Sprint(wrong), func(t *testing.T) {
+			s, w := signing(Signing{Window: time.Minute})
+			before := w.sign(w.next("Ale", "text"))
+			checkRead(t, s, before, nil)
+			signed := w.sign(w.next("Ale", "signed by a clock that is right"))
+			w.clock.set(wrong)
+			checkRead(t, s, signed, map[bool]error{true: tooOld, false: tooNew}[wrong > 0])
+			w.clock.advance(time.Second)
+			w.clock.set(-wrong)
+			checkRead(t, s, w.sign(w.next("Ale", "text")), nil)
+			checkRead(t, s, before, replayed)
+		})
+	}
+	t.Run("since the start", func(t *testing.T) {
+		s, w := signing(Signing{Window: time.Minute})
+		w.clock.set(-time.Hour)
+		checkRead(t, s, w.sign(w.next("Ale", "text")), nil)
+		n := w.next("Ale", "signed before the start")
+		n.Time -= 75 // of which a minute has gone by
+		w.clock.set(-10 * time.Second)
+		checkRead(t, s, w.sign(n), tooOld)
+	})
 }
 
 // A server that has just started knows nothing of before, and takes nothing of it.

@@ -36,6 +36,7 @@ type flags struct {
 	SpoolBytes  int      `name:"spoolbytes" placeholder:"BYTES" help:"Kept for other servers while Redis is away (default: 16 MiB; not of the reference server)."`
 	Detailed    toggle   `help:"Show clients the texts of all errors."`
 	MessagePack toggle   `name:"messagepack" default:"true" help:"Offer MessagePack beside JSON (default: true)."`
+	Inside      toggle   `help:"Say at /inside what the process holds (not of the reference server)."`
 	Origins     []string `default:"http://localhost:3000" placeholder:"ORIGIN" help:"Origins whose pages may connect (default: ${default})."`
 
 	KeepAlive      float64 `name:"keepalive" placeholder:"SECONDS" help:"How often clients are pinged (default: 15)."`

@@ -131,6 +131,9 @@ func (s *server) subscribe(at *backplane.Deployment, chat *backplane.Local, logg
 func (s *server) routes(f *flags) http.Handler {
 	other := http.NewServeMux()
 	other.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok")) })
+	if f.Inside {
+		s.serveInside(other)
+	}
 	other.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
 	mux := transport.NewMux(other)
 	add := func(path string, hub *hubs.Server, require auth.Requirement, options transport.Options) {

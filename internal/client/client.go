@@ -44,6 +44,10 @@ type Options struct {
 	// balancer decides anew for each.
 	Apart bool
 
+	// Results says that whoever handles what arrives answers, with Send, what the
+	// server wants a result of. Default: the server is told that there is none.
+	Results bool
+
 	// PingInterval is how often the server is pinged. Default: 15 s.
 	PingInterval time.Duration
 
@@ -186,6 +190,7 @@ func (c *Client) open(ctx context.Context, o *Offer, way transport.Transports) (
 		protocol:      c.options.Protocol,
 		pingInterval:  c.options.PingInterval,
 		serverTimeout: c.options.ServerTimeout,
+		results:       c.options.Results,
 		life:          life,
 		end:           end,
 	}

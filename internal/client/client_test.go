@@ -98,6 +98,51 @@ func TestTheServerEndsIt(t *testing.T) {
 	}
 }
 
+// What is sent is answered, item by item.
+func TestInvoking(t *testing.T) {
+	s := serve(t, &hubs.Endpoint{})
+	for _, carrier := range carriers {
+		conn := connect(t, s.client(t, Options{Transports: carrier.transport, Protocol: carrier.protocol, Results: true}))
+		r := run(t, conn)
+		send := func(m protocol.Message) {
+			t.Helper()
+			if err := conn.Send(t.Context(), &m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		send(protocol.Message{Type: protocol.Invocation, InvocationID: "a", Target: "Twice", Args: []any{"x"}})
+		r.expect("3 of a: xx")
+		send(protocol.Message{Type: protocol.StreamInvocation, InvocationID: "b", Target: "Count", Args: []any{2}})
+		r.expect("2 of b: 0")
+		r.expect("2 of b: 1")
+		r.expect("3 of b: ")
+		answer, err := hubs.Invoke[string](t.Context(), s.Clients().Client(conn.ID), "Vote", "yes or no?")
+		if err != nil || answer != "yes" {
+			t.Errorf("%v: %q, %v", carrier.transport, answer, err)
+		}
+		r.expect("Vote yes or no?")
+		r.leave()
+		r.end()
+	}
+}
+
+// Who aborts says nothing, and the server finds out.
+func TestAbort(t *testing.T) {
+	s := serve(t, &hubs.Endpoint{})
+	for _, carrier := range carriers {
+		conn := connect(t, s.client(t, Options{Transports: carrier.transport, Protocol: carrier.protocol}))
+		r := run(t, conn)
+		eventually(t, "it is there", func() bool { return s.Stats().Connections == 1 })
+		conn.Abort()
+		if err := r.end(); !errors.Is(err, ErrAborted) {
+			t.Errorf("%v: it ended with %v", carrier.transport, err)
+		}
+		if carrier.transport != transport.LongPolling { // which is missed after some time only
+			eventually(t, "it has left", func() bool { return s.Stats().Connections == 0 })
+		}
+	}
+}
+
 // Nobody provides a result here, and the server need not wait for one.
 func TestResultsAreDeclined(t *testing.T) {
 	s := serve(t, &hubs.Endpoint{})

@@ -20,6 +20,7 @@ type Conn struct {
 	protocol  protocol.Protocol
 
 	pingInterval, serverTimeout time.Duration
+	results                     bool
 
 	link link
 	life context.Context // ends with the connection, with the reason
@@ -72,6 +73,9 @@ var (
 	// ErrEnded says that a server has ended a connection without a word.
 	ErrEnded = errors.New("the server ended the connection")
 
+	// ErrAborted says that a connection was ended by Abort.
+	ErrAborted = errors.New("the connection was aborted")
+
 	errLeft = errors.New("the connection was left")
 )
 
@@ -118,10 +122,10 @@ func shaken(record []byte) error {
 	return nil
 }
 
-// Run hands over the invocations that arrive, one after the other, until the connection
-// ends, and says why it did. When ctx ends it leaves in good order and returns nil. What
-// it hands over is good during the call only. A server that wants a result is told that
-// there is none.
+// Run hands over the invocations that arrive, the items and completions of what was sent,
+// and the server's Close, one after the other, until the connection ends, and says why it did. When ctx ends
+// it leaves in good order and returns nil. What it hands over is good during the call only.
+// A server that wants a result is told that there is none, unless Options.Results.
 func (c *Conn) Run(ctx context.Context, handle func(*protocol.Message)) error {
 	left := make(chan struct{})
 	unbind := context.AfterFunc(ctx, func() {
@@ -153,10 +157,13 @@ func (c *Conn) Close() {
 	c.Run(left, func(*protocol.Message) {}) // there is no error then
 }
 
+// Abort ends the connection without a word to the server. Run says why it ended: ErrAborted.
+func (c *Conn) Abort() { c.end(ErrAborted) }
+
 // leave says goodbye. Whoever does not listen any more has no need to be told.
 func (c *Conn) leave() {
 	c.within(leaveTime, func(ctx context.Context) error {
-		_ = c.send(ctx, &protocol.Message{Type: protocol.Close})
+		_ = c.Send(ctx, &protocol.Message{Type: protocol.Close})
 		return c.link.leave(ctx)
 	})
 	c.end(errLeft)
@@ -179,14 +186,15 @@ func (c *Conn) ping() {
 		case <-c.life.Done():
 			return
 		}
-		if err := c.send(c.life, &protocol.Message{Type: protocol.Ping}); err != nil {
+		if err := c.Send(c.life, &protocol.Message{Type: protocol.Ping}); err != nil {
 			c.end(fmt.Errorf("ping: %w", err))
 			return
 		}
 	}
 }
 
-func (c *Conn) send(ctx context.Context, m *protocol.Message) error {
+// Send sends a message. It is safe for concurrent use, while Run runs.
+func (c *Conn) Send(ctx context.Context, m *protocol.Message) error {
 	record, err := c.protocol.Append(nil, m)
 	if err != nil {
 		return err
@@ -250,16 +258,19 @@ func (c *Conn) take(handle func(*protocol.Message)) error {
 
 func (c *Conn) handle(m *protocol.Message, handle func(*protocol.Message)) error {
 	switch m.Type {
+	case protocol.StreamItem, protocol.Completion:
+		handle(m)
 	case protocol.Invocation:
 		handle(m)
-		if m.InvocationID == "" {
+		if m.InvocationID == "" || c.results {
 			return nil
 		}
-		return c.send(c.life, &protocol.Message{
+		return c.Send(c.life, &protocol.Message{
 			Type: protocol.Completion, InvocationID: m.InvocationID,
 			HasError: true, Error: "Client didn't provide a result.", // protocol §8.7
 		})
 	case protocol.Close:
+		handle(m)
 		return &CloseError{m.Error, m.AllowReconnect}
 	}
 	return nil

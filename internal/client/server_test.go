@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"fmt"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -32,6 +34,18 @@ var carriers = []struct {
 
 // hub knows who is there.
 type hub struct{ hubs.Hub }
+
+func (h *hub) Twice(text string) string { return text + text }
+
+func (h *hub) Count(n int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := range n {
+			if !yield(i) {
+				return
+			}
+		}
+	}
+}
 
 // hubServer is a server with a hub at /hub.
 type hubServer struct {
@@ -101,11 +115,15 @@ func run(t *testing.T, conn *Conn) *running {
 	r := &running{t: t, got: make(chan string, 1000), leave: cancel, ended: make(chan error, 1)}
 	go func() {
 		r.ended <- conn.Run(ctx, func(m *protocol.Message) {
-			var text string
-			if err := conn.protocol.Unmarshal(m.Arguments[0], &text); err != nil {
-				t.Error(err)
+			if m.Type != protocol.Invocation {
+				r.got <- fmt.Sprintf("%d of %s: %s", m.Type, m.InvocationID, text(t, conn, m.Payload))
+				return
 			}
-			r.got <- m.Target + " " + text
+			r.got <- m.Target + " " + text(t, conn, m.Arguments[0])
+			if conn.results && m.InvocationID != "" {
+				// Whoever waits for it finds out if this fails.
+				_ = conn.Send(ctx, &protocol.Message{Type: protocol.Completion, InvocationID: m.InvocationID, HasResult: true, Value: "yes"})
+			}
 		})
 		close(r.ended)
 	}()
@@ -115,6 +133,19 @@ func run(t *testing.T, conn *Conn) *running {
 		}
 	})
 	return r
+}
+
+// text is a value as text; nothing is empty.
+func text(t *testing.T, conn *Conn, raw protocol.Raw) (text string) {
+	t.Helper()
+	var value any
+	if len(raw) == 0 {
+		return ""
+	}
+	if err := conn.protocol.Unmarshal(raw, &value); err != nil {
+		t.Error(err)
+	}
+	return fmt.Sprint(value)
 }
 
 func (r *running) expect(want string) {

@@ -123,7 +123,7 @@ func (l *listener) again(ctx context.Context) (conn *client.Conn, err error) {
 // show writes a line for an invocation, if it is wanted.
 func (l *listener) show(m *protocol.Message) {
 	enough := l.options.Count > 0 && l.shown == l.options.Count
-	if enough || l.failed != nil || !l.wants(m.Target) {
+	if enough || l.failed != nil || m.Type != protocol.Invocation || !l.wants(m.Target) {
 		return
 	}
 	line, err := l.line(m)

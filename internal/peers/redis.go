@@ -1,15 +1,11 @@
 package peers
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -23,14 +19,7 @@ type RedisServer struct {
 	command func(port int) []string
 	ready   string // what it says once it answers
 	port    int
-	process *process // nil while stopped
-}
-
-// process is one run of redis-server.
-type process struct {
-	*exec.Cmd
-	output lockedBuffer
-	ended  chan struct{} // closed when it has
+	process *Process // nil while stopped
 }
 
 const (
@@ -90,28 +79,22 @@ func (s *RedisServer) Start() {
 }
 
 func (s *RedisServer) start() error {
-	p := &process{ended: make(chan struct{})}
-	p.Cmd = exec.Command(s.path, append(s.command(s.port), "--bind", "127.0.0.1",
-		"--save", "", "--appendonly", "no", "--dir", s.t.TempDir())...)
-	p.Stdout, p.Stderr = &p.output, &p.output
-	if err := p.Cmd.Start(); err != nil {
-		return fmt.Errorf("start redis-server: %w", err)
+	p, err := Start(exec.Command(s.path, append(s.command(s.port), "--bind", "127.0.0.1",
+		"--save", "", "--appendonly", "no", "--dir", s.t.TempDir())...))
+	if err != nil {
+		return err
 	}
-	go func() {
-		defer close(p.ended)
-		p.Wait() // the error is that it was killed, or stands in its output
-	}()
 	s.process = p
 	deadline := time.After(startTimeout)
-	for !strings.Contains(p.output.String(), s.ready) {
+	for !strings.Contains(p.Output(), s.ready) {
 		select {
 		case <-time.After(5 * time.Millisecond):
 			continue
-		case <-p.ended:
+		case <-p.Ended():
 		case <-deadline:
 		}
 		s.Stop()
-		return fmt.Errorf("redis-server does not answer on %s; it says:\n%s", s.Addr(), p.output.String())
+		return fmt.Errorf("redis-server does not answer on %s; it says:\n%s", s.Addr(), p.Output())
 	}
 	return nil
 }
@@ -123,44 +106,25 @@ func (s *RedisServer) Stop() {
 	if s.process == nil {
 		return
 	}
-	if err := s.process.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := s.process.Kill(); err != nil {
 		s.t.Errorf("kill redis-server: %v", err)
 	}
-	<-s.process.ended
 	s.process = nil
 }
 
 // Freeze lets the server stand still: its connections stay, and nobody is answered. It
 // needs Unix.
-func (s *RedisServer) Freeze() { s.signal("freeze", freeze) }
+func (s *RedisServer) Freeze() { s.signal("freeze", (*Process).Freeze) }
 
 // Thaw lets a server go on that was frozen.
-func (s *RedisServer) Thaw() { s.signal("thaw", thaw) }
+func (s *RedisServer) Thaw() { s.signal("thaw", (*Process).Thaw) }
 
-func (s *RedisServer) signal(what string, send func(*os.Process) error) {
+func (s *RedisServer) signal(what string, send func(*Process) error) {
 	s.t.Helper()
 	if s.process == nil {
 		s.t.Fatalf("%s redis-server on %s: it is stopped", what, s.Addr())
 	}
-	if err := send(s.process.Process); err != nil {
+	if err := send(s.process); err != nil {
 		s.t.Fatalf("%s redis-server on %s: %v", what, s.Addr(), err)
 	}
-}
-
-// lockedBuffer takes what a process writes while the test may read it.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

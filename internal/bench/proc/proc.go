@@ -79,6 +79,15 @@ func OpenFiles(pid int) (int, error) {
 	return parseLimit(data)
 }
 
+// Files is how many files a process has open, and so connections.
+func Files(pid int) (int, error) {
+	open, err := os.ReadDir(file(pid, "fd"))
+	if err != nil {
+		return 0, gone(pid, err)
+	}
+	return len(open), nil
+}
+
 // LocalPorts is how many connections this machine can have to one address and
 // port.
 func LocalPorts() (int, error) {

@@ -107,6 +107,18 @@ func TestThisProcess(t *testing.T) {
 	if n, err := OpenFiles(os.Getpid()); err != nil || n < 10 {
 		t.Errorf("open files: %d, %v", n, err)
 	}
+	open, err := Files(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := Files(os.Getpid()); err != nil || n != open+1 {
+		t.Errorf("files: %d after %d, %v", n, open, err)
+	}
+	file.Close()
 	if n, err := LocalPorts(); err != nil || n < 10 {
 		t.Errorf("local ports: %d, %v", n, err)
 	}

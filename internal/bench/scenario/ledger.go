@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+
+	"signalrd/internal/sequence"
 )
 
 // ledger knows which numbers have arrived where, so that what is lost, doubled
 // or out of order is found in every run. Each place has a sequence of its own for each
 // stream that it listens to; calls about one place come one after the other.
 type ledger struct {
-	places [][]sequence
+	places [][]sequence.Sequence
 
 	mu     sync.Mutex
 	faults Faults
@@ -47,60 +49,9 @@ func (f *Faults) err() error {
 	return errors.New(strings.Join(f.Examples, "; "))
 }
 
-// sequence is what has arrived of one stream in one place. Numbers start at 1.
-type sequence struct {
-	upTo    uint32              // all up to this one have
-	highest uint32              // of all
-	ahead   map[uint32]struct{} // above upTo; nil while there are none
-}
-
-// verdict is how a number arrived.
-type verdict int
-
-const (
-	inOrder verdict = iota
-	early           // others before it are missing, or late
-	late            // out of order
-	again           // doubled
-)
-
-// take records that n has arrived.
-func (s *sequence) take(n uint32) verdict {
-	if _, known := s.ahead[n]; known || n <= s.upTo {
-		return again
-	}
-	v := inOrder
-	switch {
-	case n < s.highest:
-		v = late
-	case n > s.upTo+1:
-		v = early
-	}
-	s.highest = max(s.highest, n)
-	if n != s.upTo+1 {
-		if s.ahead == nil {
-			s.ahead = make(map[uint32]struct{})
-		}
-		s.ahead[n] = struct{}{}
-		return v
-	}
-	s.upTo++
-	for len(s.ahead) > 0 {
-		if _, here := s.ahead[s.upTo+1]; !here {
-			break
-		}
-		s.upTo++
-		delete(s.ahead, s.upTo)
-	}
-	return v
-}
-
-// missing is how many of the numbers up to sent have not arrived.
-func (s *sequence) missing(sent uint32) uint32 { return sent - s.upTo - uint32(len(s.ahead)) }
-
 func newLedger(places, streams int) *ledger {
-	l := &ledger{places: make([][]sequence, places)}
-	all := make([]sequence, places*streams)
+	l := &ledger{places: make([][]sequence.Sequence, places)}
+	all := make([]sequence.Sequence, places*streams)
 	for i := range l.places {
 		l.places[i] = all[i*streams:][:streams:streams]
 	}
@@ -110,12 +61,12 @@ func newLedger(places, streams int) *ledger {
 // take records an arrival, and says whether it is the first of this number.
 func (l *ledger) take(place, stream int, n uint32) (fresh bool) {
 	s := &l.places[place][stream]
-	before := s.highest
-	switch s.take(n) {
-	case again:
+	before := s.Highest()
+	switch s.Take(n) {
+	case sequence.Again:
 		l.note(&l.faults.Doubled, "connection %d got number %d of stream %d again", place, n, stream)
 		return false
-	case late:
+	case sequence.Late:
 		l.note(&l.faults.OutOfOrder, "connection %d got number %d of stream %d after %d", place, n, stream, before)
 	}
 	return true
@@ -151,14 +102,14 @@ func (l *ledger) audit(sent func(place, stream int) uint32) Faults {
 	for place := range l.places {
 		for stream := range l.places[place] {
 			s, want := &l.places[place][stream], sent(place, stream)
-			if s.highest > want {
+			if s.Highest() > want {
 				l.faults.Misdirected++
-				l.example("connection %d got number %d of stream %d, but only %d were sent", place, s.highest, stream, want)
+				l.example("connection %d got number %d of stream %d, but only %d were sent", place, s.Highest(), stream, want)
 				continue
 			}
-			if n := s.missing(want); n > 0 {
+			if n := s.Missing(want); n > 0 {
 				l.faults.Lost += int64(n)
-				l.example("connection %d lost %d of the %d messages of stream %d, the first of them number %d", place, n, want, stream, s.upTo+1)
+				l.example("connection %d lost %d of the %d messages of stream %d, the first of them number %d", place, n, want, stream, s.UpTo()+1)
 			}
 		}
 	}
