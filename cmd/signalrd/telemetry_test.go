@@ -357,10 +357,10 @@ func redisAway(t *testing.T, p *program, s *scraper, way *wall.Wall, other *neig
 
 func redisRefuses(t *testing.T, p *program, s *scraper, store *store) {
 	c := p.connect(jsonHandshake)
-	store.do("ACL", "SETUSER", "default", "-publish")
+	store.do("ACL", "SETUSER", "default", "resetchannels")
 	c.ask("SendMessage", "", "refused")
 	s.await("signalrd_backplane_refused_total", 1)
-	store.do("ACL", "SETUSER", "default", "+publish")
+	store.do("ACL", "SETUSER", "default", "allchannels")
 	s.await("signalrd_backplane_up", 1)
 }
 
