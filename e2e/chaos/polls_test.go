@@ -146,7 +146,7 @@ func (p *poller) check(tr *traffic, since map[line]uint32) (err error) {
 		for _, address := range []string{"all", "group"} {
 			l := s.line(address)
 			highest := p.highest(l)
-			if highest <= since[l]+20 {
+			if highest <= since[l] {
 				err = errors.Join(err, fmt.Errorf("%s: only up to %d came, and %d were sent before", l, highest, since[l]))
 			}
 			for _, fault := range p.faults(l, due{since[l] + 1, highest, highest}) {
