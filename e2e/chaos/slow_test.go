@@ -155,11 +155,13 @@ func cutReceivers(r *run, by []carrier, times int) {
 			}
 		}
 		r.pause(800)
+		front.Silence() // over long polling they would poll again, and get what came after the poll that was lost
 		front.Cut(wall.All)
 		for _, one := range r.traffic.all()[known:] {
-			one.abort() // over long polling it would ask again
+			one.abort()
 			one.gone.Store(true)
 		}
+		front.Open()
 	}
 }
 
