@@ -214,9 +214,10 @@ func (a *arrivals) isNew() bool {
 }
 
 // sequence takes the number that the client says its next message has
-// (protocol §9.4).
+// (protocol §9.4). ASP.NET Core compares it with next; that would end a connection whose
+// last socket was lost behind a Sequence, before the messages that it announced.
 func (a *arrivals) sequence(number int64) error {
-	if number > a.next {
+	if number > a.latest.Load()+1 {
 		return errSequence
 	}
 	a.next = number

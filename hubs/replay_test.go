@@ -140,6 +140,24 @@ func TestWhatComesAgainIsDropped(t *testing.T) {
 	other.expect(t, message("once"), message("twice"))
 }
 
+// A socket may be lost behind a Sequence, before what it announces. The next one begins
+// beyond that if an acknowledgement has come meanwhile.
+func TestSequenceBehindOneThatWasCutOff(t *testing.T) {
+	c := roam(t, newTestServer(t, newEventLog().hub, nil), 2)
+	for n := 1; n <= 2; n++ {
+		c.echo(n)
+		c.expect(t, answer(n))
+	}
+	for _, next := range []int{1, 3} {
+		c.drop()
+		c.comeBack(t)
+		c.expect(t, sequence(1), answer(1), answer(2))
+		c.write(sequence(next) + "\x1e")
+	}
+	c.echo(3)
+	c.expect(t, answer(3))
+}
+
 func TestSequenceBeyondWhatHasCome(t *testing.T) {
 	c := roam(t, newTestServer(t, newEventLog().hub, &Options{DetailedErrors: true}), 2)
 	c.write(sequence(2) + "\x1e")
