@@ -58,7 +58,7 @@ func TestLimits(t *testing.T) {
 		{"--max-connections-per-address=5", "", func(t *testing.T, s *limitedServer) []string {
 			return append(negotiations(t, s, "", 5), upgrade(t, s.url, ""))
 		}, upgradeInVain("")},
-		{"--connect-rate=1:50", "", func(t *testing.T, s *limitedServer) []string { return negotiations(t, s, "", 100) }, negotiateInVain},
+		{"--connect-rate=0.01:50", "", func(t *testing.T, s *limitedServer) []string { return negotiations(t, s, "", 100) }, negotiateInVain},
 		{"--max-pending=20", "", func(t *testing.T, s *limitedServer) []string { return negotiations(t, s, "", 21) }, negotiateInVain},
 		{"--max-posted-bytes=1048576", "", postUntilRefused, func(t *testing.T, s *limitedServer) { postUntilRefused(t, s) }},
 		{"--invocation-rate=1000", "", func(t *testing.T, s *limitedServer) []string {

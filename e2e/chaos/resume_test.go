@@ -285,6 +285,9 @@ func cutResumed(r *run) {
 	close(stop)
 	sending.Wait()
 	for i := range all {
+		if r.Failed() { // each of the others would be waited for, too
+			return
+		}
 		l := line{fmt.Sprint(tag, "-", i), "watcher"}
 		r.must("what resumed clients sent", eventually(func() error {
 			if n := watcher.highest(l); n < sent[i] {
