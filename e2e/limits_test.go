@@ -541,13 +541,20 @@ func provoke(t *testing.T, url string, page limitRow, logged func() string, ask 
 	had := b.had()
 	for i := 0; i < 3000 || b.had() < had+100; i++ {
 		granted := ask(c, i)
-		c.await(t, "an answer", func(records []string, _ error) bool { return len(records) > 0 })
+		var answer string
+		c.await(t, "an answer", func(records []string, _ error) bool {
+			if len(records) == 0 {
+				return false
+			}
+			answer = records[0]
+			return true
+		})
 		var completion struct{ Error, Result string }
-		if err := json.Unmarshal([]byte(c.records[0]), &completion); err != nil {
+		if err := json.Unmarshal([]byte(answer), &completion); err != nil {
 			t.Fatal(err)
 		}
 		if i < 100 && (completion.Error != "" || completion.Result != granted) {
-			t.Fatalf("%d is answered %s", i, c.records[0])
+			t.Fatalf("%d is answered %s", i, answer)
 		}
 		if i >= 100 {
 			page.expect(t, []string{completion.Error})

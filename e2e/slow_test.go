@@ -19,7 +19,7 @@ import (
 // The others miss nothing and do not wait; the 50 are dropped, and the log says why.
 func TestClientsThatStopReading(t *testing.T) {
 	const reading, stalled = 450, 50
-	s := startServer(t, "--backplane=local", "--redis=redis://"+peers.Redis(t).Addr(), "--queue-bytes=65536")
+	s := startServer(t, "--backplane=local", "--redis=redis://"+peers.Redis(t).Addr(), "--queue-bytes=262144")
 	readers := openReaders(t, s.url, reading)
 	before := readers.broadcast(t, func(sent int) bool { return sent == 200 })
 
