@@ -10,26 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"signalrd/internal/written"
+
 	"github.com/go-kit/log"
 )
 
 // journal is a log to look into.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
+type journal struct{ written.Text }
 
 func (j *journal) logger() log.Logger { return log.NewLogfmtLogger(j) }
 

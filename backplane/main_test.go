@@ -14,6 +14,7 @@ import (
 
 	"signalrd/hubs/protocol"
 	"signalrd/internal/peers"
+	"signalrd/internal/written"
 )
 
 func TestMain(m *testing.M) {
@@ -137,22 +138,7 @@ func (c *client) await(t testing.TB, from int, wanted func(string) bool) (index 
 }
 
 // logs is a logger whose lines a test may read.
-type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
+type logs struct{ written.Text }
 
 func (l *logs) logger() log.Logger {
 	return log.With(log.NewLogfmtLogger(l), "t", log.DefaultTimestampUTC)

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +23,7 @@ import (
 	"signalrd/hubs/auth/jwtbearer"
 	"signalrd/hubs/transport"
 	"signalrd/internal/peers"
+	"signalrd/internal/written"
 	"signalrd/notify"
 )
 
@@ -32,11 +32,9 @@ const redisSecret = "verraten-0123456789-0123456789-0123456789"
 // ear says a token with each request, and keeps all that is answered.
 type ear struct {
 	http.Transport
-	token   string
-	inQuery bool
-
-	mu    sync.Mutex
-	heard bytes.Buffer
+	token        string
+	inQuery      bool
+	written.Text // all that was answered
 }
 
 func (e *ear) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -61,18 +59,6 @@ func (e *ear) RoundTrip(request *http.Request) (*http.Response, error) {
 		}{io.TeeReader(answer.Body, e), answer.Body}
 	}
 	return answer, err
-}
-
-func (e *ear) Write(text []byte) (int, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.heard.Write(text)
-}
-
-func (e *ear) text() string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.heard.String()
 }
 
 // client is one whose requests bear the token.
@@ -272,8 +258,8 @@ func (s *searched) search(t *testing.T, commandLine string) {
 	}
 	var answers int
 	for _, e := range s.ears {
-		answers += len(e.text())
-		look("an answer", e.text(), forbidden)
+		answers += len(e.String())
+		look("an answer", e.String(), forbidden)
 	}
 	audit := readFileAt(t, s.audit)
 	for what, text := range map[string]string{"the command line": commandLine, "the output": strings.Join(s.stdout, "\n"), "the log": strings.Join(s.stderr, "\n"), "the audit log": audit} {

@@ -1,7 +1,6 @@
 package notify
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +18,7 @@ import (
 
 	"signalrd/backplane"
 	"signalrd/hubs/protocol"
+	"signalrd/internal/written"
 )
 
 // plain is a protocol that is easy to read back: method and arguments as a
@@ -102,22 +102,7 @@ func newServer(t testing.TB, p protocol.Protocol) *server {
 }
 
 // journal is a log to look into.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
+type journal struct{ written.Text }
 
 // run starts s and returns when it is subscribed. The end of the test stops it
 // and waits for it.

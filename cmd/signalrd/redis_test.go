@@ -18,6 +18,7 @@ import (
 	"signalrd/backplane"
 	"signalrd/hubs/protocol"
 	"signalrd/internal/peers"
+	"signalrd/internal/written"
 )
 
 func TestMain(m *testing.M) {
@@ -65,21 +66,11 @@ func (c *connection) has(text string) (bool, any) {
 }
 
 // logs is what was logged.
-type logs struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
+type logs struct{ written.Text }
 
 func (l *logs) has(text string) (bool, any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.b.String(), text), l.b.String()
+	all := l.String()
+	return strings.Contains(all, text), all
 }
 
 // awaitBack waits until a server has lost Redis and has it back.

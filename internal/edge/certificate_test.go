@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"bytes"
 	"crypto/tls"
 	"io"
 	"net"
@@ -9,32 +8,17 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/go-kit/log"
 
 	"signalrd/internal/peers"
+	"signalrd/internal/written"
 )
 
 // logs is what was logged.
-type logs struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
+type logs struct{ written.Text }
 
 // eventually waits until something is so.
 func eventually(t *testing.T, what string, so func() bool) {

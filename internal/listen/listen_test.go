@@ -1,13 +1,11 @@
 package listen
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +17,7 @@ import (
 	"signalrd/hubs/transport"
 	"signalrd/internal/client"
 	"signalrd/internal/wall"
+	"signalrd/internal/written"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -26,22 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const patience = 20 * time.Second
 
 // note is what is written, or told of the connection.
-type note struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (n *note) Write(p []byte) (int, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.text.Write(p)
-}
-
-func (n *note) String() string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.text.String()
-}
+type note struct{ written.Text }
 
 func (n *note) await(t *testing.T, want string) {
 	t.Helper()
