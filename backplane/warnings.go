@@ -25,12 +25,12 @@ const (
 type warnings struct {
 	logger  log.Logger
 	gate    *floodgate.Gate
-	counted atomic.Int64 // when the log last said how many there were, in Unix nanoseconds
+	counted atomic.Int64 // when the log last said how many there were, as monotonic has it
 }
 
 func newWarnings(logger log.Logger) *warnings {
 	w := &warnings{logger: logger, gate: floodgate.New(loggedAtOnce, 1/loggedEach.Seconds())}
-	w.counted.Store(time.Now().UnixNano())
+	w.counted.Store(monotonic(time.Now()))
 	return w
 }
 
@@ -43,7 +43,8 @@ func (w *warnings) log(logger log.Logger, message string, keyvals ...any) {
 
 // look says how many have not been logged, when it is time for it.
 func (w *warnings) look(now time.Time) {
-	if last := w.counted.Load(); now.UnixNano()-last > int64(countEach) && w.counted.CompareAndSwap(last, now.UnixNano()) {
+	at := monotonic(now)
+	if last := w.counted.Load(); at-last > int64(countEach) && w.counted.CompareAndSwap(last, at) {
 		w.sayCounts()
 	}
 }
