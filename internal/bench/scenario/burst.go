@@ -18,7 +18,9 @@ func burst(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	return r.bursts(ctx, invocation, 1, func(context.Context, []*client.Conn) error { return nil })
+	return r.bursts(ctx, invocation, 1, func(ctx context.Context, conns []*client.Conn) error {
+		return r.hailAll(ctx, conns[0], invocation)
+	})
 }
 
 // farmBurst is burst with servers that have a backplane. All clients join a

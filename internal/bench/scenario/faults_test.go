@@ -20,6 +20,7 @@ import (
 type faulty struct {
 	// distort returns what the connection gets instead of record, given its number.
 	distort func(place int, number uint32, record string) []string
+	late    time.Duration // from the answer to a handshake until the connection is one of all
 
 	mu    sync.Mutex
 	conns []*websocket.Conn
@@ -32,10 +33,7 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer c.CloseNow()
 	c.Read(r.Context()) // the handshake
-	f.mu.Lock()
-	f.conns = append(f.conns, c)
-	c.Write(r.Context(), websocket.MessageText, []byte("{}\x1e"))
-	f.mu.Unlock()
+	f.join(r.Context(), c)
 	for {
 		_, record, err := c.Read(r.Context())
 		if err != nil {
@@ -44,6 +42,20 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if m, found := wire.FindMark(record); found {
 			f.fanOut(r.Context(), m.Number, string(record))
 		}
+	}
+}
+
+func (f *faulty) join(ctx context.Context, c *websocket.Conn) {
+	answer := []byte("{}\x1e")
+	if f.late > 0 {
+		c.Write(ctx, websocket.MessageText, answer)
+		time.Sleep(f.late)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.conns = append(f.conns, c)
+	if f.late == 0 {
+		c.Write(ctx, websocket.MessageText, answer)
 	}
 }
 
@@ -139,6 +151,47 @@ func TestFaultsAreFound(t *testing.T) {
 				t.Errorf("faults shown: %t\n%s", shown, &text)
 			}
 		})
+	}
+}
+
+// TestServerThatCountsLate has connections that are not among all yet when
+// their handshake is answered, as with ASP.NET Core. That is no fault.
+func TestServerThatCountsLate(t *testing.T) {
+	server := httptest.NewServer(&faulty{
+		distort: func(_ int, _ uint32, record string) []string { return []string{record} },
+		late:    200 * time.Millisecond,
+	})
+	defer server.Close()
+	for _, name := range []string{"lockstep", "burst", "steady"} {
+		o := small(protocol.JSON, address(t, server.URL))
+		o.Messages, o.PIDs, o.Patience = 2, nil, 5*time.Second
+		if name == "steady" {
+			o.Duration = time.Second
+		}
+		if result := mustRun(t, t.Context(), name, o); result.Faults.Any() || result.Units == 0 || result.Faults.Foreign > 0 {
+			t.Errorf("%s: %+v", name, result)
+		}
+	}
+}
+
+// TestBroadcastThatReachesNobody says so, rather than to measure nothing.
+func TestBroadcastThatReachesNobody(t *testing.T) {
+	server := httptest.NewServer(&faulty{distort: func(place int, _ uint32, record string) []string {
+		if place == 0 {
+			return nil
+		}
+		return []string{record}
+	}})
+	defer server.Close()
+	s, err := Find("lockstep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := small(protocol.JSON, address(t, server.URL))
+	o.Patience = 300 * time.Millisecond
+	_, err = s.Run(t.Context(), o)
+	if want := "1 of 8 connections heard none of the broadcasts"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q", err, want)
 	}
 }
 

@@ -33,6 +33,9 @@ func lockstep(ctx context.Context, r *run) error {
 		return err
 	}
 	sender = r.pool.Conns()[0]
+	if err := r.hailAll(ctx, sender, invocation); err != nil {
+		return err
+	}
 	running.Store(true)
 	broadcast()
 	return r.during(ctx, r.o.Messages, func() { running.Store(false) }, inFlight.Load)

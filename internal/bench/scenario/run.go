@@ -20,6 +20,7 @@ type run struct {
 	pool   *client.Pool
 	tag    uint32 // of the messages of this run
 	ledger *ledger
+	hail   *hail
 	sent   func(place, stream int) uint32 // the last number sent there
 
 	// arrived is called with each message that is new, by the reader of its connection.
@@ -54,6 +55,7 @@ func newRun(s *Scenario, o Options) (*run, error) {
 		r.result.URLs = append(r.result.URLs, u.Redacted())
 	}
 	r.listen(1)
+	r.hail = newHail(^r.tag, o.Clients)
 	var err error
 	r.pool, err = client.NewPool(o.Client, r)
 	return r, err
@@ -93,7 +95,12 @@ func (r *run) target(index int) client.Target {
 
 // Marked counts a message.
 func (r *run) Marked(c *client.Conn, m wire.Mark, at int64) {
-	if m.Run != r.tag {
+	switch m.Run {
+	case r.tag:
+	case r.hail.tag:
+		r.hail.take(c.Index)
+		return
+	default:
 		r.ledger.foreign()
 		return
 	}

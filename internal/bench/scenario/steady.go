@@ -20,6 +20,9 @@ func steady(ctx context.Context, r *run) error {
 		return err
 	}
 	conns := r.pool.Conns()
+	if err := r.hailAll(ctx, conns[0], invocation); err != nil {
+		return err
+	}
 	if _, err := r.settled(ctx); err != nil {
 		return err
 	}
