@@ -14,11 +14,34 @@ import (
 // call is a hub at work: a method, OnConnected or OnDisconnected runs on it.
 type call struct {
 	connection *connection
-	connecting bool // it is OnConnected
+	ticket     uint64 // of its turn, if it began on the reading goroutine
+	connecting bool   // it is OnConnected
+	parting    bool   // its answer is held back until it has ended
 
 	mu        sync.Mutex
 	holdsSlot bool
 	beside    bool // it is open beside others, like a stream
+}
+
+// answering is called before the call answers. more says that its client had sent more
+// when it began; what it returns, that the call's goroutine is going on with that.
+func (k *call) answering(more bool) bool {
+	c := k.connection
+	if !c.departure.begun() {
+		return more
+	}
+	more = more && c.turn.reads(&c.server.watch, k.ticket)
+	if k.parting = !more; k.parting {
+		c.beginAnswer()
+	}
+	return more
+}
+
+// ended is called when the call is under way no longer.
+func (k *call) ended() {
+	if k.parting {
+		k.connection.endAnswer()
+	}
 }
 
 // hub makes the hub that a call is for.

@@ -163,12 +163,14 @@ func (c *connection) run(running *call, inv invocation, began int64) {
 	a.end = end
 	defer func() {
 		if !a.returned { // the method has called runtime.Goexit
+			running.answering(false)
 			c.complete(failed(inv.id, fmt.Sprintf(invocationFails, inv.method.name)), false)
 		}
 		a.finish()
 	}()
 	value, err := c.callHub(ctx, running, inv)
 	a.stop()
+	inv.more = running.answering(inv.more)
 	if err == nil {
 		err = uploadFailure(inv.uploads)
 	}

@@ -1,10 +1,8 @@
 package hubs
 
 import (
-	"bytes"
 	"context"
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -37,7 +35,7 @@ func (o *DrainOptions) withDefaults() DrainOptions {
 // program that embeds hubs calls it before it shuts down its HTTP server, which has
 // to answer requests meanwhile:
 //
-//	server.Drain(ctx, &hubs.DrainOptions{Window: 10 * time.Second})
+//	server.Drain(ctx, &hubs.DrainOptions{Window: 3 * time.Second})
 //	web.Shutdown(ctx)
 //
 // From now on requests for new connections are answered 503; who has negotiated
@@ -162,75 +160,4 @@ func (e *exodus) meet() bool {
 		}
 	}
 	return len(e.leaving) > 0
-}
-
-// departure is how a connection goes about leaving when it is asked to. Times are
-// its ages.
-type departure struct {
-	asked   atomic.Int64 // when; 0: it has not been
-	heard   atomic.Int64 // when something came last, since then
-	holding atomic.Bool  // answers are held back until the reader has dealt with what has come
-	waiting atomic.Bool  // the reader waits to run an invocation
-}
-
-func (d *departure) ask(age time.Duration) { d.asked.Store(max(1, int64(age))) }
-
-// latest is when it was asked, or something came.
-func (d *departure) latest() time.Duration {
-	return time.Duration(max(d.asked.Load(), d.heard.Load()))
-}
-
-func (c *connection) age() time.Duration { return time.Since(c.began) }
-
-// depart ends the connection; its client may come back, elsewhere.
-func (c *connection) depart() {
-	c.end(ending{reason: ServerShutdown, cause: errShutdown, allowReconnect: true})
-}
-
-// idle says whether the client has nothing under way that the server knows of. One that
-// has lost its socket and may resume has; one that has yet to shake hands has not.
-func (c *connection) idle() bool {
-	if c.phase.Load() == phaseHandshake {
-		return true
-	}
-	return c.phase.Load() == phaseConnected && c.welcomed.Load() && len(c.slots) == 0 &&
-		!c.departure.waiting.Load() && c.streams.none() && !c.out.away()
-}
-
-// beginTurn is called by the reader before it deals with what has come. It says whether
-// the connection is to leave: then what is answered meanwhile is held back.
-func (c *connection) beginTurn() (leaving bool) {
-	leaving = c.departure.asked.Load() > 0
-	if leaving {
-		c.departure.holding.Store(true)
-	}
-	return leaving
-}
-
-// endTurn has the connection leave if nothing is under way: the Close message goes out
-// together with the answers.
-func (c *connection) endTurn() {
-	c.departure.heard.Store(int64(c.age()))
-	if len(c.in) == 0 && c.idle() {
-		c.depart()
-	}
-	c.letAnswersGo()
-}
-
-// letAnswersGo ends what beginTurn has begun, if it has.
-func (c *connection) letAnswersGo() {
-	if c.departure.holding.Swap(false) {
-		c.out.release(0)
-	}
-}
-
-// holdBack takes an answer if it is to be held back, and there is room.
-func (c *connection) holdBack(record []byte) bool {
-	if !c.departure.holding.Load() || !c.out.gatherInRoom(bytes.Clone(record), c.server.options.QueueBytes/2) {
-		return false
-	}
-	if !c.departure.holding.Load() { // the turn has ended in the meantime
-		c.out.release(0)
-	}
-	return true
 }

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,11 +53,17 @@ func (m *memory) told() bool {
 	return m.closed != 0
 }
 
-// messages is how many have come.
-func (m *memory) messages() int {
+// expectParting waits for the last answer and the Close message, which come together:
+// there is no moment at which the client could send another invocation in vain.
+func (m *memory) expectParting(t *testing.T, answer string) {
+	t.Helper()
+	m.expect(t, answer, reconnect)
+	m.expectClosed(t, transport.CloseNormal)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.sends
+	if m.last < 2 {
+		t.Errorf("%s came in a message before the last one", answer)
+	}
 }
 
 // A client that does nothing is told after a second; so is one that has not shaken hands.
@@ -79,8 +87,7 @@ func TestDrainOfTheIdle(t *testing.T) {
 }
 
 // A client that invokes one method after the other has all results, and is told that it
-// may go elsewhere in the message with the last one: there is no moment at which
-// it could send another one in vain.
+// may go elsewhere in the message with the last one.
 func TestDrainOfABusyClient(t *testing.T) {
 	draining(t, nil, func(t *testing.T, s *Server, _ *eventLog, drain func(*DrainOptions) func()) {
 		c := newMemory("").connect(t, s)
@@ -94,14 +101,54 @@ func TestDrainOfABusyClient(t *testing.T) {
 		if c.told() || len(c.take()) > 0 {
 			t.Error("told between two invocations")
 		}
-		sends := c.messages()
 		c.invoke("last", "Echo", "x")
-		c.expect(t, completion("last", `"result":"x"`), reconnect)
-		if n := c.messages() - sends; n != 1 {
-			t.Errorf("in %d messages", n)
-		}
-		c.expectClosed(t, transport.CloseNormal)
+		c.expectParting(t, completion("last", `"result":"x"`))
 		wait()
+	})
+}
+
+// So it is if each of them takes long enough for somebody else to read, and the next
+// one follows at once.
+func TestDrainOfAClientOfSlowMethods(t *testing.T) {
+	draining(t, nil, func(t *testing.T, s *Server, l *eventLog, drain func(*DrainOptions) func()) {
+		c := newMemory("").connect(t, s)
+		slow := func(i int) string {
+			c.invoke(fmt.Sprint(i), "Block", "x")
+			<-l.running
+			time.Sleep(10 * patience)
+			l.release <- struct{}{}
+			return completion(fmt.Sprint(i), `"result":"x"`)
+		}
+		for i := range 3 {
+			c.expect(t, slow(i))
+		}
+		c.invoke("3", "Block", "x")
+		wait := drain(nil)
+		time.Sleep(10 * patience)
+		l.release <- struct{}{}
+		c.expectParting(t, completion("3", `"result":"x"`))
+		wait()
+	})
+}
+
+// A method that has asked its client something runs beside what the client sends.
+func TestDrainWaitsForClientResults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := NewServer(newEventLog().askHub, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newMemory("").connect(t, s)
+		c.invoke("1", "AskCaller", "q")
+		id := c.asked(t)
+		drained := make(chan error, 1)
+		go func() { drained <- s.Drain(context.Background(), nil) }()
+		time.Sleep(3 * time.Second)
+		c.answer(id, `,"result":"r"`)
+		c.expectParting(t, result(`"r"`))
+		if err := <-drained; err != nil {
+			t.Error(err)
+		}
 	})
 }
 
@@ -112,30 +159,28 @@ func TestDrainWaitsForWhatIsUnderWay(t *testing.T) {
 		name     string
 		parallel int
 		begin    func(c *memory)
-		end      func(t *testing.T, c *memory, l *eventLog)
+		end      func(c *memory, l *eventLog) (answers []string)
 	}{
-		{"an invocation", 1, func(c *memory) { c.invoke("1", "Block", "a") }, func(t *testing.T, c *memory, l *eventLog) {
+		{"an invocation", 1, func(c *memory) { c.invoke("1", "Block", "a") }, func(c *memory, l *eventLog) []string {
 			l.release <- struct{}{}
-			c.expect(t, result(`"a"`))
+			return []string{result(`"a"`)}
 		}},
-		{"one behind the other", 1, func(c *memory) { c.invoke("1", "Block", "a"); c.invoke("2", "Block", "b") }, func(t *testing.T, c *memory, l *eventLog) {
+		{"one behind the other", 1, func(c *memory) { c.invoke("1", "Block", "a"); c.invoke("2", "Block", "b") }, func(c *memory, l *eventLog) []string {
 			l.release <- struct{}{}
-			c.expect(t, completion("1", `"result":"a"`))
 			time.Sleep(time.Second)
 			l.release <- struct{}{}
-			c.expect(t, completion("2", `"result":"b"`))
+			return []string{completion("1", `"result":"a"`), completion("2", `"result":"b"`)}
 		}},
-		{"one beside the other", 2, func(c *memory) { c.invoke("1", "Block", "a"); c.invoke("2", "Echo", "b") }, func(t *testing.T, c *memory, l *eventLog) {
-			c.expect(t, completion("2", `"result":"b"`))
+		{"one beside the other", 2, func(c *memory) { c.invoke("1", "Block", "a"); c.invoke("2", "Echo", "b") }, func(c *memory, l *eventLog) []string {
 			l.release <- struct{}{}
-			c.expect(t, completion("1", `"result":"a"`))
+			return []string{completion("2", `"result":"b"`), completion("1", `"result":"a"`)}
 		}},
-		{"what comes meanwhile", 1, func(c *memory) { c.invoke("1", "Block", "a") }, func(t *testing.T, c *memory, l *eventLog) {
+		{"what comes meanwhile", 1, func(c *memory) { c.invoke("1", "Block", "a") }, func(c *memory, l *eventLog) []string {
 			c.write(`{"type":6}` + "\x1e")
 			c.invoke("2", "Echo", "b")
 			synctest.Wait()
 			l.release <- struct{}{}
-			c.expect(t, completion("1", `"result":"a"`), completion("2", `"result":"b"`))
+			return []string{completion("1", `"result":"a"`), completion("2", `"result":"b"`)}
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -149,12 +194,94 @@ func TestDrainWaitsForWhatIsUnderWay(t *testing.T) {
 				if c.told() {
 					t.Error("it did not wait")
 				}
-				test.end(t, c, l)
-				c.expect(t, reconnect)
-				c.expectClosed(t, transport.CloseNormal)
+				answers := test.end(c, l)
+				last := len(answers) - 1
+				c.expect(t, answers[:last]...)
+				c.expectParting(t, answers[last])
 				wait()
 			})
 		})
+	}
+}
+
+// busyHub has methods of all kinds.
+type busyHub struct{ Hub }
+
+func (h *busyHub) Echo(s string) string { return s }
+func (h *busyHub) Slow(s string) string { time.Sleep(2 * patience); return s }
+func (h *busyHub) Count(n int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := 0; i < n && yield(i); i++ {
+			time.Sleep(patience / 2)
+		}
+	}
+}
+func (h *busyHub) Sum(items <-chan int) (sum int) {
+	for i := range items {
+		sum += i
+	}
+	return sum
+}
+
+// Clients that begin one thing after the other, without a pause, are sent away with
+// everything answered.
+func TestDrainOfTheBusy(t *testing.T) {
+	for _, parallel := range []int{1, 4} {
+		s, err := NewServer(func() Interface { return new(busyHub) }, &Options{MaximumParallelInvocations: parallel})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var clients sync.WaitGroup
+		for i := range 50 {
+			c := newMemory("").connect(t, s)
+			clients.Go(func() { c.work(t, i%5) })
+		}
+		time.Sleep(100 * time.Millisecond)
+		if err := s.Drain(t.Context(), &DrainOptions{Window: 300 * time.Millisecond}); err != nil {
+			t.Error(err)
+		}
+		clients.Wait()
+	}
+}
+
+// work begins one thing after the other until the client is sent away: always of
+// the same kind, or of all of them in turn.
+func (m *memory) work(t *testing.T, kind int) {
+	const kinds = 4
+	for n := 0; ; n++ {
+		id := fmt.Sprint(n)
+		now := kind
+		if kind == kinds {
+			now = n % kinds
+		}
+		switch now {
+		case 0:
+			m.invoke(id, "Echo", "x")
+		case 1:
+			m.invoke(id, "Slow", "x")
+		case 2:
+			m.write(`{"type":4,"invocationId":"` + id + `","target":"Count","arguments":[3]}` + "\x1e")
+		case 3:
+			m.write(`{"type":1,"invocationId":"` + id + `","target":"Sum","arguments":[],"streamIds":["s"]}` + "\x1e")
+			m.write(`{"type":2,"invocationId":"s","item":1}` + "\x1e")
+			m.write(`{"type":3,"invocationId":"s"}` + "\x1e")
+		}
+		for answered := false; !answered; {
+			m.wait(t, "an answer to "+id, func() bool { return len(m.out) > 0 || m.closed != 0 })
+			m.mu.Lock()
+			var records []string
+			records, m.out = m.out, nil
+			m.mu.Unlock()
+			for _, record := range records {
+				answered = answered || strings.HasPrefix(record, `{"type":3,"invocationId":"`+id+`"`)
+			}
+			if len(records) == 0 || records[len(records)-1] == reconnect {
+				if !answered {
+					t.Errorf("%s, of kind %d, was not answered: %q", id, now, records)
+				}
+				return
+			}
+		}
 	}
 }
 
@@ -169,8 +296,7 @@ func TestDrainWaitsForTheRestOfAMessage(t *testing.T) {
 			synctest.Wait()
 		}
 		c.write("\x1e")
-		c.expect(t, result(`"a"`), reconnect)
-		c.expectClosed(t, transport.CloseNormal)
+		c.expectParting(t, result(`"a"`))
 		wait()
 	})
 }
@@ -198,10 +324,8 @@ func TestDrainWaitsForStreams(t *testing.T) {
 		for _, c := range []*memory{both, up} {
 			c.write(`{"type":3,"invocationId":"s"}` + "\x1e")
 		}
-		both.expect(t, `{"type":3,"invocationId":"1"}`, reconnect)
-		both.expectClosed(t, transport.CloseNormal)
-		up.expect(t, result(`6`), reconnect)
-		up.expectClosed(t, transport.CloseNormal)
+		both.expectParting(t, `{"type":3,"invocationId":"1"}`)
+		up.expectParting(t, result(`6`))
 		if err := <-drained; err != nil {
 			t.Error(err)
 		}

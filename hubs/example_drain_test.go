@@ -19,7 +19,7 @@ func leave(terminated context.Context, ready *atomic.Bool, server *hubs.Server, 
 	ready.Store(false)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := server.Drain(ctx, &hubs.DrainOptions{Window: 10 * time.Second}); err != nil {
+	if err := server.Drain(ctx, &hubs.DrainOptions{Window: 3 * time.Second}); err != nil {
 		log.Print(err) // who had not gone by then was dropped
 	}
 	web.Shutdown(ctx)

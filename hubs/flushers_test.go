@@ -258,6 +258,17 @@ func TestFlushers(t *testing.T) {
 			a.release(0)
 			f.all()
 		}, []string{"a takes 1 2", "a takes 3"}},
+		{"a cork on what waits for its turn", func(t *testing.T, f *turns, a, _ *testClient) {
+			a.say(t, "1")
+			a.cork([]byte("2 "), 1<<10)
+			f.all()
+			a.offers(t, "no", false)
+			a.say(t, "3")
+			f.all()
+			a.uncork()
+			f.all()
+			a.offers(t, "4", true)
+		}, []string{"a takes 1 2 3", "a takes 4"}},
 		{"the last record", func(t *testing.T, f *turns, a, b *testClient) {
 			a.say(t, "1")
 			a.seal([]byte("end"))

@@ -34,6 +34,7 @@ type memory struct {
 	sending bool
 	out     []string
 	sends   int
+	last    int // records in the last message
 	closed  transport.CloseStatus
 	binary  bool
 	polling bool
@@ -144,9 +145,8 @@ func (m *memory) Send(records []byte) error {
 // arrive has the client receive a message. It is called with mu held.
 func (m *memory) arrive(records []byte) {
 	m.sends++
-	for record := range strings.SplitSeq(strings.TrimSuffix(string(records), "\x1e"), "\x1e") {
-		m.out = append(m.out, record)
-	}
+	came := strings.Split(strings.TrimSuffix(string(records), "\x1e"), "\x1e")
+	m.out, m.last = append(m.out, came...), len(came)
 	m.changed.Broadcast()
 }
 

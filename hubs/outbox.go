@@ -44,6 +44,8 @@ type outbox struct {
 	held    bool      // nothing is written yet
 	writing bool      // a writer runs
 	sealed  bool      // the last record is in
+	corked  bool      // what is in queue waits for more, unless that is the last or somebody waits for room
+	wanting int       // who wait for room
 	batches uint8     // that have begun to gather; some of them are timed
 	changed sync.Cond // something has been written, or no more will be put in
 
@@ -116,19 +118,27 @@ func (o *outbox) gather(record []byte) error {
 	return err
 }
 
-// gatherInRoom is putInRoom that does not begin to write, and does not wait: it says
-// whether there was room. In a sealed box there always is.
-func (o *outbox) gatherInRoom(record []byte, enough int) bool {
+// cork is putInRoom that does not wait, and from which on nothing is written until
+// uncork is called. It says whether there was room. In a sealed box there always is.
+func (o *outbox) cork(record []byte, enough int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
 	case o.sealed:
 	case o.hasRoom(len(record), enough):
 		o.push(record)
+		o.corked = true
 	default:
 		return false
 	}
 	return true
+}
+
+func (o *outbox) uncork() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.corked = false
+	o.wake()
 }
 
 // hasRoom says whether fewer bytes than enough wait to be written, and n more fit in.
@@ -239,6 +249,9 @@ func (o *outbox) putInRoom(ctx context.Context, record []byte, enough int) error
 			o.changed.Broadcast()
 		})
 		defer stop()
+		o.wanting++
+		defer func() { o.wanting-- }()
+		o.wake()
 	}
 	for !hasRoom() && !o.sealed && ctx.Err() == nil {
 		o.changed.Wait()
@@ -291,6 +304,9 @@ func (o *outbox) wake() {
 
 // ready says whether there is something that may be written now.
 func (o *outbox) ready() bool {
+	if o.corked && !o.sealed && o.wanting == 0 {
+		return false
+	}
 	if o.replay == nil {
 		return len(o.queue) > 0
 	}
@@ -357,6 +373,10 @@ func (o *outbox) write() {
 func (o *outbox) flush(by *traffic) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if !o.ready() { // any longer: it was corked meanwhile
+		o.rest()
+		return
+	}
 	batch, size := o.take()
 	o.mu.Unlock()
 	left, waits, err := o.trySendAll(batch, by)
@@ -445,9 +465,11 @@ func (o *outbox) sent(batch [][]byte, size int, err error) {
 
 // rest is the end of writing.
 func (o *outbox) rest() {
-	if len(o.queue) == 0 {
+	switch {
+	case len(o.queue) == 0:
 		o.queue, o.spare, o.one[0] = nil, nil, nil // an idle connection holds no memory for what it may write one day
-	} else if o.replay.full.IsZero() {
+	case o.corked:
+	case o.replay.full.IsZero():
 		o.replay.full = time.Now()
 	}
 	o.writing = false

@@ -159,6 +159,53 @@ func TestOutboxMessageSize(t *testing.T) {
 	}
 }
 
+// From a cork on nothing is written until uncork, or the end; or until somebody
+// waits for room, who would wait for ever.
+func TestOutboxCork(t *testing.T) {
+	const limit = 10
+	for name, test := range map[string]struct {
+		then func(*outbox)
+		want []string
+	}{
+		"uncork":      {func(o *outbox) { o.uncork() }, []string{"a b "}},
+		"put":         {func(o *outbox) { o.put([]byte("c ")); o.release(0); o.uncork() }, []string{"a b c "}},
+		"end":         {func(o *outbox) { o.seal([]byte("last")) }, []string{"a b last"}},
+		"cut off":     {func(o *outbox) { o.cutOff([]byte("last")) }, []string{"last"}},
+		"no room":     {func(o *outbox) { o.putInRoom(t.Context(), []byte("more than that"), limit); o.uncork() }, []string{"a b ", "more than that"}},
+		"no cork":     {func(o *outbox) { o.uncork(); o.drain(); o.uncork(); o.put([]byte("c ")) }, []string{"a b ", "c "}},
+		"another one": {func(o *outbox) { o.uncork(); o.drain(); o.cork([]byte("c "), limit); o.uncork() }, []string{"a b ", "c "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var running sync.WaitGroup
+			var got []string
+			var box outbox
+			box.init(limit, &testOutlet{&running, func(records []byte) error {
+				got = append(got, string(records))
+				return nil
+			}, func(err error) { t.Error(err) }}, newTraffic())
+			box.open()
+			for _, record := range []string{"a ", "b "} {
+				if !box.cork([]byte(record), limit) {
+					t.Error("there is no room")
+				}
+			}
+			if box.cork([]byte("more than that"), limit) {
+				t.Error("there is room for more")
+			}
+			running.Wait()
+			if len(got) > 0 {
+				t.Errorf("%q were written at once", got)
+			}
+			test.then(&box)
+			box.drain()
+			running.Wait()
+			if !slices.Equal(got, test.want) {
+				t.Errorf("%q were written, want %q", got, test.want)
+			}
+		})
+	}
+}
+
 // What is gathered is written with the next record that is not, when it is
 // released, or at the latest with the end.
 func TestOutboxHoldsBack(t *testing.T) {

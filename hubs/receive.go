@@ -108,9 +108,8 @@ func (c *connection) takeSlot() bool {
 // await waits on the reading goroutine until one of the operations has been
 // done. It returns false when the connection ends before.
 func (c *connection) await(operations ...reflect.SelectCase) bool {
-	c.letAnswersGo()
-	c.departure.waiting.Store(true)
-	defer c.departure.waiting.Store(false)
+	c.beginWait()
+	defer c.endWait()
 	n := len(operations)
 	cases := append(operations, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(c.ctx.Done())})
 	for {

@@ -165,8 +165,9 @@ func (c *connection) beginStreams(inv invocation, streamIDs []string) {
 	}
 	c.server.spawn(func() {
 		defer cancel()
-		defer c.streams.finish(inv)
 		running, began := &call{connection: c}, c.server.clock.now()
+		defer running.ended()
+		defer c.streams.finish(inv)
 		if inv.method.streams {
 			c.runStream(ctx, running, inv, began)
 		} else {
@@ -184,6 +185,7 @@ func (c *connection) runStream(ctx context.Context, running *call, inv invocatio
 	answer := failed(inv.id, fmt.Sprintf(invocationFails, inv.method.name))
 	defer func() { // also when the hub calls runtime.Goexit
 		a.finish()
+		running.answering(false)
 		c.complete(answer, false)
 	}()
 	stream, err := c.callHub(ctx, running, inv)

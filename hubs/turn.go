@@ -36,6 +36,13 @@ func (t *turn) finish(w *watch, ticket uint64) bool {
 	return t.ticket == ticket && t.take(w)
 }
 
+// reads says whether the goroutine of a call still reads.
+func (t *turn) reads(w *watch, ticket uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return t.inline && t.ticket == ticket
+}
+
 // take voids the ticket of an inline call. It returns false when none runs. It
 // is called with the watch's lock held.
 func (t *turn) take(w *watch) bool {
@@ -51,9 +58,11 @@ func (t *turn) take(w *watch) bool {
 // goroutine. inline returns false when another goroutine reads by then.
 func (c *connection) inline(running *call, f func(began int64)) (reading bool) {
 	ticket, began := c.turn.begin(&c.server.watch)
+	running.ticket = ticket
 	returned := false
 	defer func() {
 		running.finish()
+		running.ended()
 		if !returned { // f has called runtime.Goexit, and this goroutine is lost
 			c.handOver()
 		}
