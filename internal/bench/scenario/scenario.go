@@ -2,7 +2,7 @@
 // costs them, and checks in every run that each message arrives once and in
 // order.
 //
-//	Run → limits, connections → prepare → warm-up → begin … end → what is on its way arrives → audit
+//	Run → limits, connections → hail or prepare → warm-up → begin … end → what is on its way arrives → audit
 //
 // What arrives is counted by the readers of the connections (run.Marked); where
 // the next message waits for an arrival, it is sent from there.
