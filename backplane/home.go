@@ -41,6 +41,7 @@ func (s *spool) arrived(seq uint64) (sent time.Time, deliver bool) {
 		return time.Time{}, false
 	}
 	s.home = seq
+	s.roomFromHome()
 	if seq >= s.first && seq <= s.last {
 		sent = s.at(seq).at
 	}
@@ -85,6 +86,7 @@ func (s *spool) arriveAll(seq uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.home = max(s.home, seq)
+	s.roomFromHome()
 	strays := time.Now().Before(s.straysUntil)
 	for channel, out := range s.outstanding {
 		setOrDelete(s.outstanding, channel, slices.DeleteFunc(out, func(o outstanding) bool {

@@ -131,9 +131,15 @@ func (s *spool) pushOther(p *publication) {
 }
 
 func (s *spool) hasRoom(size int) bool {
+	if s.bytes > s.limit() && !s.dispensable() {
+		return false
+	}
 	waiting := s.last - s.confirmed
-	return waiting == 0 || waiting < maxWaiting && s.unsettled+size <= max(s.maxBytes, minInFlight)
+	return waiting == 0 || waiting < maxWaiting && s.unsettled+size <= s.limit()
 }
+
+// limit is how many bytes there may be that may not go.
+func (s *spool) limit() int { return max(s.maxBytes, minInFlight) }
 
 func (s *spool) roomLater() <-chan struct{} {
 	if s.room == nil {
@@ -150,6 +156,13 @@ func (s *spool) makeRoom() {
 	}
 }
 
+// roomFromHome is makeRoom, if what has come home is what took up the room.
+func (s *spool) roomFromHome() {
+	if s.bytes > s.limit() && s.dispensable() {
+		s.makeRoom()
+	}
+}
+
 func (s *spool) notify() {
 	select {
 	case s.wake <- struct{}{}:
@@ -160,17 +173,23 @@ func (s *spool) notify() {
 // at returns an entry that is kept.
 func (s *spool) at(seq uint64) *entry { return &s.entries[seq-s.first] }
 
-// trim drops the oldest beyond the bounds. While Redis is there only what it has
-// confirmed goes for its size: senders wait for room instead.
+// trim drops the oldest beyond the bounds.
 func (s *spool) trim(now time.Time) {
 	for len(s.entries) > 0 {
 		tooOld := now.Sub(s.entries[0].at) > s.maxAge
-		tooMuch := s.bytes > s.maxBytes && (s.direct || s.first <= s.confirmed)
+		tooMuch := s.bytes > s.maxBytes && s.dispensable()
 		if !tooOld && !tooMuch {
 			return
 		}
 		s.dropFirst()
 	}
+}
+
+// dispensable says whether the oldest entry may go for its size. While Redis is there
+// it may not until Redis has it, and it has come home: senders wait for room instead.
+func (s *spool) dispensable() bool {
+	e := &s.entries[0]
+	return s.direct || s.first <= s.confirmed && (s.first <= s.home || !e.expected || e.refused)
 }
 
 // dropFirst drops the oldest entry. Unless it is history, other servers have lost it.

@@ -118,6 +118,67 @@ func TestOverflowWithTheLossOfRedis(t *testing.T) {
 	}
 }
 
+// What Redis has, but has not come home when the connection that listens is lost, is
+// delivered here, however much was sent after it.
+func TestWhatHasNotComeHomeIsKept(t *testing.T) {
+	size := (&entry{channel: "c", payload: []byte("m")}).size()
+	s, delivered := testSpool(3 * size)
+	s.comeHome()
+	for n := range 9 {
+		s.mustAdd(t, "c", fmt.Sprint(n+1), true)
+		s.next(nil, true)
+		s.settle(s.last, s.last)
+	}
+	s.arrive(2)
+	s.leaveHome()
+	if want := []string{"c/3", "c/4", "c/5", "c/6", "c/7", "c/8", "c/9"}; !slices.Equal(*delivered, want) {
+		t.Errorf("delivered here: %q, want %q", *delivered, want)
+	}
+	if len(s.entries) != 3 {
+		t.Errorf("%d are kept", len(s.entries))
+	}
+}
+
+// It does not take up more room than what is on its way to Redis may.
+func TestRoomForWhatHasNotComeHome(t *testing.T) {
+	for name, test := range map[string]struct {
+		expected bool
+		then     func(*spool) // nil: there is room at once
+	}{
+		"it comes home":              {true, func(s *spool) { s.arrive(1) }},
+		"what was sent after it":     {true, func(s *spool) { s.arriveAll(2) }},
+		"it will not: Redis is gone": {true, func(s *spool) { s.leaveHome() }},
+		"it is for others":           {false, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := testSpool(0)
+			s.comeHome()
+			for range 2 { // a large one always goes when nothing is on its way
+				s.mustAdd(t, "c", strings.Repeat("x", minInFlight-entryOverhead-1), test.expected)
+				s.next(nil, true)
+				s.settle(s.last, s.last)
+			}
+			_, room := s.add("c", []byte("more"), true)
+			if test.then == nil {
+				if room != nil {
+					t.Error("there is no room")
+				}
+				return
+			}
+			if room == nil {
+				t.Fatal("there is room")
+			}
+			test.then(s)
+			select {
+			case <-room:
+			default:
+				t.Error("nobody is told that there is room")
+			}
+			s.mustAdd(t, "c", "more", true)
+		})
+	}
+}
+
 // What may come home is remembered no longer than the rest.
 func TestOutstandingMessagesAreBounded(t *testing.T) {
 	size := (&entry{channel: "c", payload: []byte("m")}).size()
@@ -148,6 +209,7 @@ func TestRoomInASpool(t *testing.T) {
 		}
 		s.next(nil, true)
 		s.settle(s.last, s.last)
+		s.arrive(s.last)
 		select {
 		case <-room:
 		default:
