@@ -1,21 +1,21 @@
 package peers
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"sync"
 	"syscall"
 	"time"
+
+	"signalrd/internal/written"
 )
 
 // Process is one run of a program, with all that it has printed. It is safe for
 // concurrent use.
 type Process struct {
 	command *exec.Cmd
-	output  lockedBuffer
+	output  written.Text
 	ended   chan struct{} // closed when it has
 }
 
@@ -70,22 +70,4 @@ func (p *Process) Terminate(within time.Duration) bool {
 	case <-time.After(within):
 		return false
 	}
-}
-
-// lockedBuffer takes what a process writes while the test may read it.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -1,5 +1,5 @@
-// Package written is what several goroutines of a test have written, to be read
-// while they go on.
+// Package written is what several goroutines, or a program, have written for a test, to
+// be read while they go on.
 package written
 
 import (
