@@ -52,20 +52,6 @@ func (d *departure) change(f func()) (released, ended bool) {
 // holds says whether answers are held back. It is called with the lock held.
 func (d *departure) holds() bool { return d.reading && !d.waiting || d.ending > 0 }
 
-func (d *departure) holding() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.holds()
-}
-
-// note notes that an answer is held back. It says whether answers still are.
-func (d *departure) note() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.ended = d.holds()
-	return d.ended
-}
-
 // busy says whether somebody is at what has come, or about to answer.
 func (d *departure) busy() bool {
 	d.mu.Lock()
@@ -152,11 +138,14 @@ func (c *connection) settle(released, ended bool) {
 // holdBack takes an answer if it is to be held back, and there is room.
 func (c *connection) holdBack(record []byte) bool {
 	d := &c.departure
-	if !d.begun() || !d.holding() || !c.out.cork(bytes.Clone(record), c.server.options.QueueBytes/2) {
+	if !d.begun() {
 		return false
 	}
-	if !d.note() { // not any longer
-		c.out.uncork()
+	d.mu.Lock() // nobody lets answers go meanwhile
+	defer d.mu.Unlock()
+	if !d.holds() || !c.out.cork(bytes.Clone(record), c.server.options.QueueBytes/2) {
+		return false
 	}
+	d.ended = true
 	return true
 }
